@@ -1,0 +1,1 @@
+//! Gannet storage with zero-copy views of sealed files through memory maps.

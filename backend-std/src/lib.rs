@@ -1,0 +1,1 @@
+//! Gannet storage on portable positional file I/O.

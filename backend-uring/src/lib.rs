@@ -1,0 +1,1 @@
+//! Gannet storage on Linux io_uring.

@@ -1,0 +1,1 @@
+//! The gannet command line program.

@@ -1,0 +1,144 @@
+//! A batch: changes that happen together or not at all.
+//!
+//! Keeps what the caller asked for, in order, unchecked. Whether it can be done is `sequence`'s
+//! business, when the batch is committed.
+
+use crate::id::Id;
+use gannet_hnsw::Params;
+use std::ops::Range;
+
+/// Changes of collections and keyspaces to be committed as one.
+///
+/// Building one checks nothing; [`Database::commit`](crate::Database::commit) checks everything and
+/// applies all or nothing. Later operations see earlier ones of the same batch.
+#[derive(Clone, Debug, Default)]
+pub struct WriteBatch {
+    ops: Vec<Op>,
+    names: Vec<Box<str>>,
+    bytes: Vec<u8>,
+    floats: Vec<f32>,
+}
+
+/// An operation, its name and data by place in the batch.
+#[derive(Clone, Debug)]
+enum Op {
+    CreateCollection { name: usize, params: Params },
+    Insert { name: usize, id: Id, vector: Range<usize>, replace: bool },
+    DeleteRow { name: usize, id: Id },
+    Put { name: usize, key: Range<usize>, value: Range<usize> },
+    Delete { name: usize, key: Range<usize> },
+}
+
+/// An operation as `sequence` reads it.
+#[derive(Clone, Debug)]
+pub(crate) enum Change<'a> {
+    CreateCollection { name: &'a str, params: &'a Params },
+    Insert { collection: &'a str, id: &'a Id, vector: &'a [f32], replace: bool },
+    DeleteRow { collection: &'a str, id: &'a Id },
+    Put { keyspace: &'a str, key: &'a [u8], value: &'a [u8] },
+    Delete { keyspace: &'a str, key: &'a [u8] },
+}
+
+impl WriteBatch {
+    /// A batch without operations.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Makes a collection. No change where it exists with the same parameters.
+    pub fn create_collection(&mut self, name: &str, params: Params) {
+        let name = self.name(name);
+        self.ops.push(Op::CreateCollection { name, params });
+    }
+
+    /// Adds a vector under an id that is not there yet.
+    pub fn insert(&mut self, collection: &str, id: impl Into<Id>, vector: &[f32]) {
+        self.push_vector(collection, id.into(), vector, false);
+    }
+
+    /// Adds a vector, replacing the one with that id if it is there.
+    pub fn upsert(&mut self, collection: &str, id: impl Into<Id>, vector: &[f32]) {
+        self.push_vector(collection, id.into(), vector, true);
+    }
+
+    /// Removes the vector with that id. No change where it is not there.
+    pub fn delete_row(&mut self, collection: &str, id: impl Into<Id>) {
+        let name = self.name(collection);
+        self.ops.push(Op::DeleteRow { name, id: id.into() });
+    }
+
+    /// Sets the value of a key. The keyspace is made if it is new.
+    pub fn put(&mut self, keyspace: &str, key: &[u8], value: &[u8]) {
+        let name = self.name(keyspace);
+        let (key, value) = (self.bytes(key), self.bytes(value));
+        self.ops.push(Op::Put { name, key, value });
+    }
+
+    /// Removes a key. No change where it is not there.
+    pub fn delete(&mut self, keyspace: &str, key: &[u8]) {
+        let name = self.name(keyspace);
+        let key = self.bytes(key);
+        self.ops.push(Op::Delete { name, key });
+    }
+
+    /// Number of operations.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ops.len()
+    }
+
+    /// Whether there is no operation.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ops.is_empty()
+    }
+
+    pub(crate) fn changes(&self) -> impl Iterator<Item = Change<'_>> {
+        self.ops.iter().map(|op| self.change(op))
+    }
+
+    fn change<'a>(&'a self, op: &'a Op) -> Change<'a> {
+        match op {
+            Op::CreateCollection { name, params } => {
+                Change::CreateCollection { name: &self.names[*name], params }
+            }
+            Op::Insert { name, id, vector, replace } => Change::Insert {
+                collection: &self.names[*name],
+                id,
+                vector: &self.floats[vector.clone()],
+                replace: *replace,
+            },
+            Op::DeleteRow { name, id } => Change::DeleteRow { collection: &self.names[*name], id },
+            Op::Put { name, key, value } => Change::Put {
+                keyspace: &self.names[*name],
+                key: &self.bytes[key.clone()],
+                value: &self.bytes[value.clone()],
+            },
+            Op::Delete { name, key } => {
+                Change::Delete { keyspace: &self.names[*name], key: &self.bytes[key.clone()] }
+            }
+        }
+    }
+
+    fn push_vector(&mut self, collection: &str, id: Id, vector: &[f32], replace: bool) {
+        let name = self.name(collection);
+        let start = self.floats.len();
+        self.floats.extend_from_slice(vector);
+        self.ops.push(Op::Insert { name, id, vector: start..self.floats.len(), replace });
+    }
+
+    /// Batches name few things, mostly the one they named last.
+    fn name(&mut self, name: &str) -> usize {
+        self.names.iter().rposition(|known| **known == *name).unwrap_or_else(|| {
+            self.names.push(name.into());
+            self.names.len() - 1
+        })
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) -> Range<usize> {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        start..self.bytes.len()
+    }
+}

@@ -1,0 +1,232 @@
+//! Checkpoints: the state in sealed files, published at one instant, and the log before it retired.
+//!
+//! Keeps the order that makes a crash at any point harmless: log ended, files written and named,
+//! manifest written and named, slot written, and only then anything removed. Files that did not
+//! change since the checkpoint before are shared with it.
+
+use crate::damage::Lsn;
+use crate::database::{Database, Writer};
+use crate::error::CheckpointError;
+use crate::log::segment;
+use crate::manifest::Manifest;
+use crate::root::{self, Slot};
+use crate::sealed::{FileKind, Ident};
+use gannet_hnsw::{BuildScratch, next_batch_end};
+use gannet_storage::{Error as StorageError, ErrorKind, FileName, Storage};
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+/// A part of a checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Phase {
+    /// Rows are put into the graph.
+    Index,
+    /// Files are written.
+    Write,
+}
+
+/// How far a checkpoint is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Progress {
+    /// What is being done.
+    pub phase: Phase,
+    /// Rows or files done.
+    pub done: u64,
+    /// Rows or files in all.
+    pub total: u64,
+}
+
+/// What a checkpoint did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CheckpointReport {
+    /// Everything up to this record is in sealed files.
+    pub lsn: Lsn,
+    /// Rows put into graphs.
+    pub indexed_rows: u64,
+    /// Files written, the manifest included; 0 if there was nothing to write.
+    pub files_written: u64,
+}
+
+impl<S: Storage> Database<S> {
+    /// Puts all rows that wait into the graphs, writes what has changed to sealed files, publishes
+    /// that state, and removes what it and the checkpoint before it do not need. Commits wait;
+    /// reads go on, but for the moment in which a batch of rows is linked. Does nothing where
+    /// nothing has changed.
+    ///
+    /// `progress` is called now and then and may break while rows are being indexed: those done
+    /// stay searchable through the graph, and no checkpoint is made.
+    ///
+    /// # Errors
+    /// [`CheckpointError`]; the checkpoint before stays in force.
+    pub fn checkpoint(
+        &self,
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<CheckpointReport, CheckpointError> {
+        let mut writer = self.writer.lock();
+        self.check_poison().map_err(|()| CheckpointError::Poisoned)?;
+        let indexed_rows = self.index(progress)?;
+        let lsn = writer.log.end().lsn;
+        if !self.has_unsaved(&writer) {
+            return Ok(CheckpointReport { lsn, indexed_rows, files_written: 0 });
+        }
+        writer.ensure_root(&self.storage)?;
+        // From here on a new segment is written to: what the manifest says of the log stays true
+        // whether or not it is published.
+        writer.log.rotate();
+        let files_written = self.write_files(&mut writer, progress)?;
+        writer.retire(&self.storage)?;
+        Ok(CheckpointReport { lsn, indexed_rows, files_written })
+    }
+
+    /// Inserts waiting rows into the graphs. Searches go on while a batch is planned.
+    fn index(
+        &self,
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<u64, CheckpointError> {
+        let waiting: Vec<_> = {
+            let state = self.state.read();
+            let waiting =
+                |c: &crate::collection::Collection<_>| (c.id, c.row_count(), c.graph.len());
+            state.collections().map(waiting).filter(|(_, rows, len)| len < rows).collect()
+        };
+        let total: u64 = waiting.iter().map(|(_, rows, len)| u64::from(rows - len)).sum();
+        if total == 0 {
+            return Ok(0);
+        }
+        let executor = self.workers.executor();
+        let executor = executor.map_err(|error| CheckpointError::Threads(error.into()))?;
+        let mut scratch = BuildScratch::new();
+        let mut done = 0;
+        for (id, rows, mut len) in waiting {
+            while len < rows {
+                let end = next_batch_end(len).min(rows);
+                let plan = {
+                    let state = self.state.read();
+                    let collection = state.collection_by_id(id).expect("collections stay");
+                    let graph = &collection.graph;
+                    collection.with_rows(|all| graph.plan_batch(all, end, executor, &mut scratch))
+                };
+                let mut state = self.state.write();
+                state.collection_mut(id).expect("collections stay").graph.apply_batch(plan);
+                drop(state);
+                done += u64::from(end - len);
+                len = end;
+                if progress(Progress { phase: Phase::Index, done, total }).is_break() {
+                    return Err(CheckpointError::Cancelled);
+                }
+            }
+        }
+        Ok(total)
+    }
+
+    fn has_unsaved(&self, writer: &Writer<S>) -> bool {
+        let state = self.state.read();
+        writer.manifest.position.lsn != writer.log.end().lsn
+            || state.collections().any(crate::collection::Collection::has_unsaved)
+            || state.keyspaces().any(crate::keyspace::Keyspace::has_unsaved)
+    }
+
+    /// Writes changed files and the manifest, and publishes it; returns the number of files.
+    fn write_files(
+        &self,
+        writer: &mut Writer<S>,
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<u64, CheckpointError> {
+        let storage = &self.storage;
+        let position = writer.log.end();
+        let (database, lsn) = (writer.database, position.lsn);
+        let ident = |kind, number| Ident { kind, database, number, lsn };
+        let first_number = writer.next_file;
+        let next_file = &mut writer.next_file;
+        let mut next_number = || {
+            *next_file += 1;
+            *next_file - 1
+        };
+        let state = self.state.read();
+        let total = (state.collections().count() + state.keyspaces().count()) as u64;
+        let mut done = 0;
+        let mut step = || {
+            done += 1;
+            // Breaking is for indexing; files are written to the end.
+            let _ = progress(Progress { phase: Phase::Write, done, total });
+        };
+        let mut collections = Vec::new();
+        for collection in state.collections() {
+            collections.push(collection.save(storage, ident, &mut next_number)?);
+            step();
+        }
+        let mut tables = Vec::new();
+        for keyspace in state.keyspaces() {
+            tables.push(keyspace.save(storage, ident, &mut next_number)?);
+            step();
+        }
+        let manifest = Manifest {
+            position,
+            log_first: writer.log.next_number(),
+            next_collection: state.next_collection,
+            next_keyspace: state.next_keyspace,
+            collections: state.collections().zip(&collections).map(|(c, s)| c.entry(s)).collect(),
+            keyspaces: state.keyspaces().zip(&tables).map(|(k, table)| k.entry(*table)).collect(),
+        };
+        drop(state);
+        let file = manifest.write(storage, database, next_number())?;
+        storage.sync_dir()?;
+        let slot = Slot { database, generation: writer.generation + 1, manifest: Some(file) };
+        let index = 1 - writer.slot.expect("the root was made");
+        root::write(storage, index, &slot).inspect_err(|_| {
+            // The slot may be old, new or torn: only a reopen can tell which checkpoint is in force.
+            self.poison();
+        })?;
+        writer.published(index, slot, manifest);
+        let mut state = self.state.write();
+        for (collection, saved) in state.collections_mut().zip(collections) {
+            collection.saved = saved;
+        }
+        for (keyspace, table) in state.keyspaces_mut().zip(tables) {
+            keyspace.set_saved(table);
+        }
+        Ok(writer.next_file - first_number)
+    }
+}
+
+impl<S: Storage> Writer<S> {
+    /// The slot is durable: this checkpoint is in force.
+    fn published(&mut self, index: usize, slot: Slot, manifest: Manifest) {
+        self.slot = Some(index);
+        self.generation = slot.generation;
+        let number = slot.manifest.map(|file| file.number);
+        self.older = Some((std::mem::replace(&mut self.manifest, manifest), self.manifest_number));
+        self.manifest_number = number;
+    }
+
+    /// Removes what neither this checkpoint nor the one before it names. What is in use is left for
+    /// the next time.
+    fn retire(&mut self, storage: &S) -> Result<(), StorageError> {
+        let Some((older, older_number)) = &self.older else { return Ok(()) };
+        let manifests = [older_number, &self.manifest_number].into_iter().flatten();
+        let mut keep: BTreeSet<(FileKind, u64)> =
+            manifests.map(|&number| (FileKind::Manifest, number)).collect();
+        for manifest in [older, &self.manifest] {
+            keep.extend(manifest.files().map(|(kind, file)| (kind, file.number)));
+        }
+        let is_needed = |name: &FileName| match (FileKind::of_name(name), segment::number_of(name))
+        {
+            (Some(file), _) => keep.contains(&file),
+            (None, Some(number)) => number >= older.log_first,
+            // Not ours to remove, but for what a crash left of the root.
+            (None, None) => name.as_str() != root::TEMP_FILE,
+        };
+        let mut removed = false;
+        for meta in storage.list()?.iter().filter(|meta| !is_needed(&meta.name)) {
+            match storage.remove(&meta.name) {
+                Ok(()) => removed = true,
+                Err(error) if error.kind() == ErrorKind::Busy => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if removed { storage.sync_dir() } else { Ok(()) }
+    }
+}

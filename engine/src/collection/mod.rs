@@ -1,0 +1,169 @@
+//! A collection in memory: rows, their ids, which are deleted, and the graph over them.
+//!
+//! Keeps what a committed record changes and what a search reads. Rows are dense numbers in order
+//! of insertion; a replaced or deleted row stays, marked dead. `files` writes it to sealed files and
+//! back; checks of input are `sequence`'s.
+
+mod dead;
+mod files;
+mod rows;
+
+pub(crate) use files::{LoadedGraph, SavedCollection};
+
+use crate::id::Id;
+use dead::DeadRows;
+use gannet_hnsw::{Graph, Metric, Params, Rows, normalise};
+use rows::RowStore;
+use std::collections::HashMap;
+use std::ops::Deref;
+
+/// One collection. `V` is the storage's view of a sealed file.
+pub(crate) struct Collection<V> {
+    pub(crate) id: u32,
+    pub(crate) name: String,
+    pub(crate) params: Params,
+    rows: RowStore<V>,
+    /// Length of each row before it was normalised; empty unless the metric is cosine.
+    norms: Vec<f32>,
+    ids: Vec<Id>,
+    /// Row of each live id.
+    index: HashMap<Id, u32>,
+    dead: DeadRows,
+    pub(crate) graph: Graph,
+    pub(crate) saved: SavedCollection,
+}
+
+impl<V: Deref<Target = [u8]>> Collection<V> {
+    pub(crate) fn new(id: u32, name: String, params: Params) -> Self {
+        Self {
+            id,
+            name,
+            rows: RowStore::new(params.dims),
+            norms: Vec::new(),
+            ids: Vec::new(),
+            index: HashMap::new(),
+            dead: DeadRows::default(),
+            graph: Graph::new(params.clone()),
+            saved: SavedCollection::default(),
+            params,
+        }
+    }
+
+    /// Rows ever inserted, dead ones included: also the number of the next row.
+    pub(crate) fn row_count(&self) -> u32 {
+        self.rows.len()
+    }
+
+    pub(crate) fn live_count(&self) -> u64 {
+        self.index.len() as u64
+    }
+
+    pub(crate) fn dead_count(&self) -> u64 {
+        self.dead.count()
+    }
+
+    pub(crate) fn is_live(&self, row: u32) -> bool {
+        !self.dead.contains(row)
+    }
+
+    pub(crate) fn row_of(&self, id: &Id) -> Option<u32> {
+        self.index.get(id).copied()
+    }
+
+    pub(crate) fn id_of(&self, row: u32) -> &Id {
+        &self.ids[row as usize]
+    }
+
+    /// Rows in the graph that are live.
+    pub(crate) fn live_in_graph(&self) -> u64 {
+        let in_graph = self.graph.len();
+        u64::from(in_graph) - self.dead.count_below(in_graph)
+    }
+
+    /// The vector as it was inserted; under cosine to within the rounding of one division and one
+    /// multiplication.
+    pub(crate) fn vector(&self, row: u32) -> Vec<f32> {
+        self.with_rows(|rows| {
+            let mut vector = rows.row(row)[..self.params.dims as usize].to_vec();
+            if let Some(norm) = self.norms.get(row as usize) {
+                vector.iter_mut().for_each(|component| *component *= norm);
+            }
+            vector
+        })
+    }
+
+    /// Runs `read` with all rows.
+    pub(crate) fn with_rows<T>(&self, read: impl FnOnce(&Rows<'_>) -> T) -> T {
+        let chunks = self.rows.chunks();
+        let log2 = self.rows.rows_per_chunk_log2();
+        read(&Rows::new(self.params.dims, log2, &chunks, self.rows.len()))
+    }
+
+    /// Applies an insert as the log has it.
+    ///
+    /// # Errors
+    /// The field that does not fit this collection: damage, as `sequence` never writes it.
+    pub(crate) fn insert(
+        &mut self,
+        row: u32,
+        replaces: Option<u32>,
+        id: Id,
+        vector: &[u8],
+    ) -> Result<(), &'static str> {
+        if row != self.rows.len() {
+            return Err("row");
+        }
+        if vector.len() != 4 * self.params.dims as usize {
+            return Err("vector");
+        }
+        if self.index.get(&id).copied() != replaces {
+            return Err("replaces");
+        }
+        let cosine = self.params.metric == Metric::Cosine;
+        let mut norm = 1.0;
+        self.rows.push(|floats| {
+            for (float, bytes) in floats.iter_mut().zip(vector.chunks_exact(4)) {
+                *float = f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+            }
+            if cosine {
+                norm = normalise(floats).map_err(|_| "vector")?;
+            } else if gannet_hnsw::check_finite(floats).is_err() {
+                return Err("vector");
+            }
+            Ok(())
+        })?;
+        if cosine {
+            self.norms.push(norm);
+        }
+        if let Some(replaced) = replaces {
+            self.dead.insert(replaced);
+        }
+        self.index.insert(id.clone(), row);
+        self.ids.push(id);
+        Ok(())
+    }
+
+    /// Applies a delete as the log has it.
+    ///
+    /// # Errors
+    /// As [`insert`](Self::insert).
+    pub(crate) fn delete(&mut self, row: u32) -> Result<(), &'static str> {
+        let id = self.ids.get(row as usize).ok_or("row")?;
+        if self.index.get(id) != Some(&row) {
+            return Err("row");
+        }
+        self.index.remove(id);
+        self.dead.insert(row);
+        Ok(())
+    }
+
+    /// Bytes of memory: rows, norms, ids and graph.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        let id_bytes = |id: &Id| if let Id::Bytes(bytes) = id { 2 * bytes.len() } else { 0 };
+        let ids = self.ids.len() * size_of::<Id>()
+            + self.index.capacity() * (size_of::<Id>() + size_of::<u32>() + 1)
+            + self.ids.iter().map(id_bytes).sum::<usize>();
+        let norms = self.norms.capacity() * size_of::<f32>();
+        (self.rows.memory_bytes() + norms + ids + self.graph.memory_bytes()) as u64
+    }
+}

@@ -1,0 +1,192 @@
+//! Rows in chunks: each chunk is memory that grows, or a view of a sealed file.
+//!
+//! Keeps rows 64-byte aligned and zero-padded to the stride that the kernels want. A chunk holds a
+//! power of two of rows, about 4 MiB of them, so that a row is found by a shift.
+
+use crate::sealed::Verified;
+use gannet_hnsw::row_stride;
+use gannet_storage::AlignedBuf;
+use std::ops::Deref;
+
+const CHUNK_LEN_BYTES: usize = 4 << 20;
+const FLOAT: usize = size_of::<f32>();
+
+/// All rows of a collection.
+pub(crate) struct RowStore<V> {
+    stride: usize,
+    log2: u32,
+    chunks: Vec<Chunk<V>>,
+    len: u32,
+}
+
+enum Chunk<V> {
+    /// Grows up to a whole chunk; only the last one is not full.
+    Memory(AlignedBuf),
+    /// Full, and never changes.
+    View(Verified<V>),
+}
+
+impl<V: Deref<Target = [u8]>> RowStore<V> {
+    pub(crate) fn new(dims: u32) -> Self {
+        let stride = row_stride(dims);
+        let rows = (CHUNK_LEN_BYTES / (FLOAT * stride)).max(1);
+        Self { stride, log2: rows.ilog2(), chunks: Vec::new(), len: 0 }
+    }
+
+    pub(crate) fn len(&self) -> u32 {
+        self.len
+    }
+
+    pub(crate) fn rows_per_chunk_log2(&self) -> u32 {
+        self.log2
+    }
+
+    pub(crate) fn row_len_bytes(&self) -> usize {
+        FLOAT * self.stride
+    }
+
+    fn rows_per_chunk(&self) -> u32 {
+        1 << self.log2
+    }
+
+    fn chunk_len_bytes(&self) -> usize {
+        self.row_len_bytes() << self.log2
+    }
+
+    /// Each chunk's floats; all but the last hold exactly a chunk's rows.
+    pub(crate) fn chunks<'s>(&'s self) -> Vec<&'s [f32]> {
+        let full = self.chunk_len_bytes();
+        let floats = |chunk: &'s Chunk<V>| -> &'s [f32] {
+            let bytes: &[u8] = match chunk {
+                Chunk::Memory(bytes) => &bytes[..bytes.len().min(full)],
+                Chunk::View(bytes) => bytes,
+            };
+            // Buffers and views are aligned: clause 10 of the storage contract.
+            let whole_rows = bytes.len() / self.row_len_bytes() * self.row_len_bytes();
+            bytemuck::cast_slice(&bytes[..whole_rows])
+        };
+        self.chunks.iter().map(floats).collect()
+    }
+
+    /// Bytes of `count` rows from `first` on as they stand in memory, at most to the end of a chunk.
+    pub(crate) fn bytes(&self, first: u32, count: u32) -> &[u8] {
+        let in_chunk = first & (self.rows_per_chunk() - 1);
+        let count = count.min(self.rows_per_chunk() - in_chunk).min(self.len - first);
+        let start = in_chunk as usize * self.row_len_bytes();
+        let range = start..start + count as usize * self.row_len_bytes();
+        match &self.chunks[(first >> self.log2) as usize] {
+            Chunk::Memory(bytes) => &bytes[range],
+            Chunk::View(bytes) => &bytes[range],
+        }
+    }
+
+    /// Appends a row: `fill` gets its floats, all zero. If it fails nothing is appended.
+    pub(crate) fn push<E>(
+        &mut self,
+        fill: impl FnOnce(&mut [f32]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let row_len = self.row_len_bytes();
+        let row = self.room_for(1);
+        let floats = bytemuck::cast_slice_mut(&mut row[..row_len]);
+        fill(floats).inspect_err(|_| row[..row_len].fill(0))?;
+        self.len += 1;
+        Ok(())
+    }
+
+    /// Appends whole rows, as [`bytes`](Self::bytes) gives them.
+    pub(crate) fn push_bytes(&mut self, mut bytes: &[u8]) {
+        let row_len = self.row_len_bytes();
+        debug_assert!(bytes.len().is_multiple_of(row_len));
+        while !bytes.is_empty() {
+            let count =
+                self.room_in_chunk().min(u32::try_from(bytes.len() / row_len).unwrap_or(u32::MAX));
+            let (head, rest) = bytes.split_at(count as usize * row_len);
+            self.room_for(count)[..head.len()].copy_from_slice(head);
+            self.len += count;
+            bytes = rest;
+        }
+    }
+
+    /// Rows that the chunk of the next row can still take.
+    pub(crate) fn room_in_chunk(&self) -> u32 {
+        self.rows_per_chunk() - (self.len & (self.rows_per_chunk() - 1))
+    }
+
+    /// Whether the next row begins a chunk, so that a whole one may be a view.
+    pub(crate) fn at_chunk_start(&self) -> bool {
+        self.room_in_chunk() == self.rows_per_chunk()
+    }
+
+    /// Appends a whole chunk of rows as a view.
+    ///
+    /// # Panics
+    /// If it is not exactly a chunk, or the last one is not full.
+    pub(crate) fn push_view(&mut self, view: Verified<V>) {
+        assert!(self.at_chunk_start() && view.len() == self.chunk_len_bytes(), "not a chunk");
+        self.chunks.push(Chunk::View(view));
+        self.len += self.rows_per_chunk();
+    }
+
+    /// The bytes behind the last row, with room for `count` rows of its chunk.
+    fn room_for(&mut self, count: u32) -> &mut [u8] {
+        let index = (self.len >> self.log2) as usize;
+        let in_chunk = (self.len & (self.rows_per_chunk() - 1)) as usize;
+        let (row_len, full) = (self.row_len_bytes(), self.chunk_len_bytes());
+        let needed = (in_chunk + count as usize) * row_len;
+        if index == self.chunks.len() {
+            self.chunks.push(Chunk::Memory(AlignedBuf::zeroed(0)));
+        }
+        let Chunk::Memory(bytes) = &mut self.chunks[index] else {
+            unreachable!("chunk {index} is a view, and views are full");
+        };
+        if bytes.len() < needed {
+            let mut grown = AlignedBuf::zeroed((2 * bytes.len()).max(needed).min(full));
+            grown[..bytes.len()].copy_from_slice(bytes);
+            *bytes = grown;
+        }
+        &mut bytes[in_chunk * row_len..]
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let len = |chunk: &Chunk<V>| match chunk {
+            Chunk::Memory(bytes) => bytes.len(),
+            Chunk::View(bytes) => bytes.len(),
+        };
+        self.chunks.iter().map(len).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_padded_aligned_and_found_across_chunks() {
+        let dims = 16_000; // 64 rows a chunk
+        let mut store = RowStore::<Vec<u8>>::new(dims);
+        for row in 0..150_u16 {
+            let fill = |floats: &mut [f32]| {
+                floats[0] = f32::from(row);
+                Ok::<(), ()>(())
+            };
+            store.push(fill).unwrap();
+        }
+        assert!(store.push(|_| Err(())).is_err());
+        assert_eq!((store.len(), store.rows_per_chunk_log2()), (150, 6));
+        let chunks = store.chunks();
+        let rows = gannet_hnsw::Rows::new(dims, 6, &chunks, 150);
+        for row in 0..150_u16 {
+            let floats = rows.row(u32::from(row));
+            assert_eq!(floats[0].to_bits(), f32::from(row).to_bits());
+            assert_eq!(floats.as_ptr().addr() % 64, 0);
+        }
+        let mut copy = RowStore::<Vec<u8>>::new(dims);
+        let mut first = 0;
+        while first < 150 {
+            let bytes = store.bytes(first, 40);
+            copy.push_bytes(bytes);
+            first = copy.len();
+        }
+        assert_eq!(copy.chunks().concat()[..], chunks.concat()[..copy.chunks().concat().len()]);
+    }
+}

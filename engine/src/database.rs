@@ -1,0 +1,247 @@
+//! The database: one storage, one log, one commit.
+//!
+//! Keeps the order of a commit: sequence, log, durability, publish, acknowledge. Opening is in
+//! `open`, searching in `search`, checkpoints in `checkpoint`.
+
+use crate::batch::WriteBatch;
+use crate::config::Config;
+use crate::damage::Lsn;
+use crate::error::{CommitError, OpenError, ReadError};
+use crate::id::Id;
+use crate::log::writer::{AppendError, LogWriter};
+use crate::manifest::Manifest;
+use crate::open::{RecoveryReport, recover_database};
+use crate::root;
+use crate::sequence::sequence;
+use crate::state::State;
+use crate::workers::Workers;
+use gannet_hnsw::{Params, SearchContext};
+use gannet_storage::{Error as StorageError, SealedFile, Storage};
+use parking_lot::{Mutex, RwLock};
+use std::ops::{Bound, ControlFlow};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The storage's view of a sealed file.
+pub(crate) type ViewOf<S> = <<S as Storage>::Sealed as SealedFile>::View;
+
+/// An open database. Shared by reference between threads; closed with [`close`](Self::close), or by
+/// being dropped, which loses nothing that was acknowledged.
+pub struct Database<S: Storage> {
+    pub(crate) storage: S,
+    pub(crate) workers: Workers,
+    pub(crate) writer: Mutex<Writer<S>>,
+    pub(crate) state: RwLock<State<ViewOf<S>>>,
+    pub(crate) contexts: Mutex<Vec<SearchContext>>,
+    pub(crate) report: RecoveryReport,
+    poisoned: AtomicBool,
+}
+
+/// What only the one committer uses.
+pub(crate) struct Writer<S: Storage> {
+    pub(crate) log: LogWriter<S>,
+    pub(crate) database: [u8; 16],
+    /// Slot of the root in force; `None` while there is no root.
+    pub(crate) slot: Option<usize>,
+    /// Highest generation of any slot.
+    pub(crate) generation: u64,
+    pub(crate) manifest: Manifest,
+    /// Number of the manifest's file; `None` before the first checkpoint.
+    pub(crate) manifest_number: Option<u64>,
+    /// The checkpoint before, while it is kept.
+    pub(crate) older: Option<(Manifest, Option<u64>)>,
+    /// Number for the next sealed file.
+    pub(crate) next_file: u64,
+}
+
+/// An acknowledged commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Commit {
+    /// First record of the batch.
+    pub first_lsn: Lsn,
+    /// Last record of the batch; the one before `first_lsn` if the batch changed nothing.
+    pub last_lsn: Lsn,
+}
+
+/// Poisons the database if a panic passes.
+struct PoisonOnPanic<'d>(&'d AtomicBool);
+
+impl Drop for PoisonOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.store(true, Ordering::Release);
+        }
+    }
+}
+
+impl<S: Storage> Database<S> {
+    /// Opens what `storage` holds, or begins a new database where it is empty. Nothing is written:
+    /// a new database gets its first files with its first commit.
+    ///
+    /// What was found and done is in [`recovery_report`](Self::recovery_report).
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing on disk was changed.
+    pub fn open(storage: S, config: Config) -> Result<Self, OpenError> {
+        config.validate()?;
+        let workers = Workers::new(config.threads);
+        let executor = workers.executor().map_err(|error| OpenError::Threads(error.into()))?;
+        let recovered = recover_database(&storage, &config, executor)?;
+        Ok(Self {
+            storage,
+            workers,
+            writer: Mutex::new(recovered.writer),
+            state: RwLock::new(recovered.state),
+            contexts: Mutex::new(Vec::new()),
+            report: recovered.report,
+            poisoned: AtomicBool::new(false),
+        })
+    }
+
+    /// The storage it was opened with.
+    pub fn storage(&self) -> &S {
+        &self.storage
+    }
+
+    /// What opening found and did.
+    pub fn recovery_report(&self) -> &RecoveryReport {
+        &self.report
+    }
+
+    /// Makes a collection: a commit of its own. `Ok` without a change where it exists with the same
+    /// parameters.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit).
+    pub fn create_collection(&self, name: &str, params: Params) -> Result<(), CommitError> {
+        let mut batch = WriteBatch::new();
+        batch.create_collection(name, params);
+        self.commit(batch).map(drop)
+    }
+
+    /// Commits a batch. `Ok` means: on stable media, visible, whole. Readers see all of it or
+    /// nothing, and nothing before it is durable.
+    ///
+    /// # Errors
+    /// [`CommitError`]. Nothing of the batch is visible; only after `Unknown` may a reopen find it.
+    #[expect(clippy::needless_pass_by_value, reason = "a batch is committed once")]
+    pub fn commit(&self, batch: WriteBatch) -> Result<Commit, CommitError> {
+        let mut writer = self.writer.lock();
+        self.check_poison().map_err(|()| CommitError::Poisoned)?;
+        let _guard = PoisonOnPanic(&self.poisoned);
+        let sequenced = sequence(&self.state.read(), &batch)?;
+        if sequenced.records == 0 {
+            let last_lsn = writer.log.end().lsn;
+            return Ok(Commit { first_lsn: last_lsn + 1, last_lsn });
+        }
+        writer.ensure_root(&self.storage).map_err(CommitError::refused)?;
+        let appended = writer.log.append(&self.storage, &sequenced.body, sequenced.records);
+        let (first_lsn, last_lsn) = appended.map_err(|error| match error {
+            AppendError::Refused(error) => CommitError::refused(error),
+            AppendError::Unknown(error) => {
+                self.poison();
+                CommitError::Unknown(error)
+            }
+        })?;
+        let applied = self.state.write().apply_all(&sequenced.body);
+        applied.unwrap_or_else(|field| panic!("a checked batch does not apply: {field}"));
+        Ok(Commit { first_lsn, last_lsn })
+    }
+
+    /// The value of a key; `None` where key or keyspace is not there.
+    ///
+    /// # Errors
+    /// None yet: keyspaces are in memory.
+    pub fn get(&self, keyspace: &str, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
+        let state = self.state.read();
+        Ok(state.keyspace(keyspace).and_then(|keyspace| keyspace.entries.get(key).cloned()))
+    }
+
+    /// Gives each key of a range with its value to `each`, in order of the bytes of the keys, until
+    /// it breaks. Writers wait meanwhile.
+    ///
+    /// # Errors
+    /// None yet: keyspaces are in memory.
+    pub fn scan(
+        &self,
+        keyspace: &str,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        each: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
+        let state = self.state.read();
+        let Some(keyspace) = state.keyspace(keyspace) else { return Ok(()) };
+        if is_empty_range(from, to) {
+            return Ok(());
+        }
+        for (key, value) in keyspace.entries.range::<[u8], _>((from, to)) {
+            if each(key, value).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The vector with that id; `None` where it is not there. Under cosine its components are those
+    /// inserted to within two roundings, as rows are kept at unit length with their norm.
+    ///
+    /// # Errors
+    /// `UnknownCollection`.
+    pub fn get_vector(&self, collection: &str, id: &Id) -> Result<Option<Vec<f32>>, ReadError> {
+        let state = self.state.read();
+        let unknown = || ReadError::UnknownCollection { name: collection.to_owned() };
+        let collection = state.collection(collection).ok_or_else(unknown)?;
+        Ok(collection.row_of(id).map(|row| collection.vector(row)))
+    }
+
+    /// Ends work in order: leaves a witness that the last commit was durable, so that damage to it
+    /// is told from a torn write.
+    ///
+    /// # Errors
+    /// The witness could not be written. Nothing that was acknowledged is lost by that.
+    pub fn close(self) -> Result<(), CommitError> {
+        if self.check_poison().is_err() {
+            return Err(CommitError::Poisoned);
+        }
+        let witness = self.writer.lock().log.witness(&self.storage);
+        witness.map_err(|error| match error {
+            AppendError::Refused(error) => CommitError::refused(error),
+            AppendError::Unknown(error) => CommitError::Unknown(error),
+        })
+    }
+
+    pub(crate) fn check_poison(&self) -> Result<(), ()> {
+        if self.poisoned.load(Ordering::Acquire) { Err(()) } else { Ok(()) }
+    }
+
+    pub(crate) fn poison(&self) {
+        self.poisoned.store(true, Ordering::Release);
+    }
+}
+
+impl<S: Storage> Writer<S> {
+    /// The first write of a new database makes its root.
+    pub(crate) fn ensure_root(&mut self, storage: &S) -> Result<(), StorageError> {
+        if self.slot.is_none() {
+            let root = root::create(storage, self.database)?;
+            let (index, slot) = root.newest_first()[0];
+            self.slot = Some(index);
+            self.generation = slot.generation;
+        }
+        Ok(())
+    }
+}
+
+impl<S: Storage> std::fmt::Debug for Database<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Database").field("report", &self.report).finish_non_exhaustive()
+    }
+}
+
+/// `BTreeMap::range` panics on these.
+fn is_empty_range(from: Bound<&[u8]>, to: Bound<&[u8]>) -> bool {
+    match (from, to) {
+        (Bound::Excluded(a), Bound::Excluded(b)) => a >= b,
+        (Bound::Included(a) | Bound::Excluded(a), Bound::Included(b) | Bound::Excluded(b)) => a > b,
+        (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
+    }
+}

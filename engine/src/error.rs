@@ -1,0 +1,241 @@
+//! What each family of calls can answer instead of `Ok`: where, what, why, with the cause kept.
+
+use crate::backend::Backend;
+use crate::config::ConfigError;
+use crate::damage::Corruption;
+use crate::id::Id;
+use gannet_hnsw::{Params, ParamsError};
+use gannet_storage::{Error as StorageError, ErrorKind};
+use thiserror::Error;
+
+/// Why a database did not open. Nothing on disk was changed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The storage refused: missing, locked, no permission, a device error.
+    #[error("cannot open the database")]
+    Storage(#[from] StorageError),
+    /// Primary data is damaged, and no older checkpoint with its log makes up for it.
+    #[error("the database is damaged")]
+    Corrupt(#[from] Corruption),
+    /// The directory has files, but no database.
+    #[error("not a database: {file} is not a file of one")]
+    NotADatabase {
+        /// A file that does not belong.
+        file: String,
+    },
+    /// A later version of the program wrote it.
+    #[error("{file} has format version {found}, newer than {supported}: use a newer program")]
+    NewerVersion {
+        /// The file that says so.
+        file: String,
+        /// Its version.
+        found: u32,
+        /// The newest version this program reads.
+        supported: u32,
+    },
+    /// A setting is out of range.
+    #[error("the configuration is not valid")]
+    Config(#[from] ConfigError),
+    /// The worker threads could not be started.
+    #[error("cannot start worker threads")]
+    Threads(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The backend was asked for by name, but its cargo feature is off.
+    #[error("the {0} backend is not compiled in: turn on the cargo feature `{0}`")]
+    NotCompiled(Backend),
+}
+
+/// Why a batch was not committed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum CommitError {
+    /// The batch has no operation.
+    #[error("the batch is empty")]
+    EmptyBatch,
+    /// No such collection.
+    #[error("there is no collection `{name}`")]
+    UnknownCollection {
+        /// Its name.
+        name: String,
+    },
+    /// There is one of that name with other parameters.
+    #[error("collection `{name}` exists with {existing}, not {asked}")]
+    CollectionExists {
+        /// Its name.
+        name: String,
+        /// Its parameters.
+        existing: ShowParams,
+        /// The parameters asked for.
+        asked: ShowParams,
+    },
+    /// Parameters of a new collection are out of range.
+    #[error("parameters of collection `{name}` are not valid")]
+    Params {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        source: ParamsError,
+    },
+    /// `insert` of an id that is there; use `upsert` to replace it.
+    #[error("collection `{collection}` has a vector with id {id} already")]
+    DuplicateId {
+        /// The collection.
+        collection: String,
+        /// The id.
+        id: Id,
+    },
+    /// A vector is not as long as the collection's.
+    #[error("collection `{collection}` has {expected} dimensions, vector {id} has {found}")]
+    Dimension {
+        /// The collection.
+        collection: String,
+        /// The id.
+        id: Id,
+        /// Dimensions of the collection.
+        expected: u32,
+        /// Components of the vector.
+        found: usize,
+    },
+    /// A component is NaN or infinite.
+    #[error("component {component} of vector {id} for `{collection}` is not a finite number")]
+    NotFinite {
+        /// The collection.
+        collection: String,
+        /// The id.
+        id: Id,
+        /// Index of the first such component.
+        component: usize,
+    },
+    /// A vector without direction in a collection that compares directions.
+    #[error("vector {id} for `{collection}` is zero: under cosine it has no direction")]
+    ZeroVector {
+        /// The collection.
+        collection: String,
+        /// The id.
+        id: Id,
+    },
+    /// A name is empty, too long, or has a character that names do not have.
+    #[error(
+        "`{name}` is not a name: 1 to 255 bytes of letters, digits, `_`, `-`, `.`, no leading dot"
+    )]
+    Name {
+        /// The name, shortened.
+        name: String,
+    },
+    /// Something is longer than its limit.
+    #[error("{what} of {found} is over the limit of {limit}")]
+    TooLarge {
+        /// What.
+        what: &'static str,
+        /// Its size.
+        found: usize,
+        /// The most it may be.
+        limit: usize,
+    },
+    /// An empty key or id.
+    #[error("{what} is empty")]
+    Empty {
+        /// What.
+        what: &'static str,
+    },
+    /// The disk is full. Nothing of the batch was written; the database goes on.
+    #[error("no space for the log")]
+    NoSpace(#[source] StorageError),
+    /// The storage refused before anything of the batch was written; the database goes on.
+    #[error("the log cannot be written")]
+    Refused(#[source] StorageError),
+    /// The batch may or may not be durable; a reopen will tell. The database takes no more writes.
+    #[error("it is unknown whether the batch is durable: reopen the database")]
+    Unknown(#[source] StorageError),
+    /// An earlier write failed. Reads go on; only a reopen clears it.
+    #[error("an earlier write failed: the database takes no more writes until it is reopened")]
+    Poisoned,
+}
+
+impl CommitError {
+    /// What a storage error means before anything of a batch was written.
+    pub(crate) fn refused(error: StorageError) -> Self {
+        if error.kind() == ErrorKind::NoSpace { Self::NoSpace(error) } else { Self::Refused(error) }
+    }
+}
+
+/// Parameters as a person writes them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ShowParams(pub Params);
+
+impl std::fmt::Display for ShowParams {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Params { dims, metric, m, ef_construction, seed } = &self.0;
+        write!(
+            f,
+            "{dims} dimensions, {metric}, m {m}, ef_construction {ef_construction}, seed {seed}"
+        )
+    }
+}
+
+/// Why something was not read.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// No such collection.
+    #[error("there is no collection `{name}`")]
+    UnknownCollection {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// Why a search gave no answer.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SearchError {
+    /// No such collection.
+    #[error("there is no collection `{name}`")]
+    UnknownCollection {
+        /// Its name.
+        name: String,
+    },
+    /// `k` is 0.
+    #[error("k is 0: ask for at least one neighbour")]
+    ZeroK,
+    /// `ef` is 0.
+    #[error("ef is 0: it must be at least 1")]
+    ZeroEf,
+    /// The query is not as long as the collection's vectors.
+    #[error("collection `{collection}` has {expected} dimensions, the query has {found}")]
+    Dimension {
+        /// The collection.
+        collection: String,
+        /// Dimensions of the collection.
+        expected: u32,
+        /// Components of the query.
+        found: usize,
+    },
+    /// A component is NaN or infinite.
+    #[error("component {component} of the query is not a finite number")]
+    NotFinite {
+        /// Index of the first such component.
+        component: usize,
+    },
+    /// A query without direction in a collection that compares directions.
+    #[error("the query is zero: under cosine it has no direction")]
+    ZeroVector,
+}
+
+/// Why a checkpoint was not made. The one before stays in force.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum CheckpointError {
+    /// The storage refused.
+    #[error("the checkpoint could not be written")]
+    Storage(#[from] StorageError),
+    /// The caller's progress function asked to stop.
+    #[error("the checkpoint was cancelled")]
+    Cancelled,
+    /// The worker threads could not be started.
+    #[error("cannot start worker threads")]
+    Threads(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// An earlier write failed; a poisoned database makes no checkpoint.
+    #[error("an earlier write failed: the database takes no more writes until it is reopened")]
+    Poisoned,
+}

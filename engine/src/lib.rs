@@ -1,0 +1,89 @@
+//! An embedded, crash-safe engine for vectors and the records around them: one directory, one log,
+//! one commit.
+//!
+//! A [`Database`] holds *collections* (vectors with ids and an HNSW graph) and *keyspaces* (ordered
+//! bytes to bytes). Everything changes through one [`WriteBatch`], so that a vector and its document
+//! are there together or not at all. `Ok` from [`Database::commit`] means that the batch is on
+//! stable media; `docs/DURABILITY.md` says what that is worth, fault by fault.
+//!
+//! ```
+//! use gannet::{Backend, Config, Database, Metric, Params, SearchOptions, WriteBatch};
+//! use gannet::storage::DirOptions;
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = std::path::Path::new("unused");
+//! // `Backend::Auto` for a directory; memory needs none.
+//! let storage = gannet::AnyStorage::open(Backend::Memory, dir, &DirOptions::create())?;
+//! let db = Database::open(storage, Config::balanced())?;
+//! db.create_collection("notes", Params::new(3, Metric::Cosine))?;
+//!
+//! let mut batch = WriteBatch::new();
+//! batch.insert("notes", 7, &[0.0, 1.0, 0.5]);
+//! batch.insert("notes", "a-name", &[1.0, 0.0, 0.0]);
+//! batch.put("texts", b"7", b"what the vector stands for");
+//! db.commit(batch)?; // all three, durably
+//!
+//! let hits = db.search("notes", &[0.1, 0.9, 0.4], &SearchOptions::new(1))?;
+//! assert_eq!(hits[0].id, gannet::Id::Int(7));
+//! assert_eq!(db.get("texts", b"7")?.as_deref(), Some(&b"what the vector stands for"[..]));
+//! db.close()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The storage is a type parameter down to the bottom: name one (`Database<StdStorage>`), choose at
+//! run time ([`AnyStorage`]), or bring your own implementation of [`storage::Storage`].
+
+#![forbid(unsafe_code)]
+
+#[cfg(target_endian = "big")]
+compile_error!(
+    "the file formats are little-endian and vectors are used from the files as they are: big-endian \
+     platforms are not supported"
+);
+
+mod backend;
+mod batch;
+mod chance;
+mod checkpoint;
+mod codec;
+mod collection;
+mod config;
+mod damage;
+mod database;
+mod error;
+mod id;
+mod keyspace;
+pub mod limits;
+mod log;
+mod manifest;
+mod open;
+mod record;
+mod root;
+mod sealed;
+mod search;
+mod sequence;
+mod state;
+mod stats;
+mod verify;
+mod workers;
+
+pub use backend::{
+    AnyFile, AnyQueue, AnySealed, AnyStorage, AnyView, Backend, BackendInfo, UnknownBackend,
+};
+pub use batch::WriteBatch;
+pub use chance::{Chance, SeededChance, SystemChance};
+pub use checkpoint::{CheckpointReport, Phase, Progress};
+pub use config::{Config, ConfigError};
+pub use damage::{Corruption, Damage, Lsn};
+pub use database::{Commit, Database};
+pub use error::{CheckpointError, CommitError, OpenError, ReadError, SearchError, ShowParams};
+pub use gannet_hnsw::{Metric, Params, ParamsError};
+pub use gannet_storage as storage;
+pub use id::Id;
+pub use open::{IndexAction, RecoveryReport};
+pub use search::{Hit, SearchOptions};
+pub use stats::{CollectionStats, KeyspaceStats, Stats};
+pub use verify::{Fault, VerifyReport, verify_storage};
+
+/// The keyspace that the command line uses where none is named.
+pub const DEFAULT_KEYSPACE: &str = "default";

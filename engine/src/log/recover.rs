@@ -1,0 +1,237 @@
+//! Where the log ends, decided without changing a byte.
+//!
+//! Keeps the rules by which a torn tail, which is cut, is told from damage, which is refused
+//! (`docs/DURABILITY.md`). Segments are scanned in parallel and joined on the chain. Records are
+//! handed to the caller in LSN order, a wave of segments at a time, so that memory is bounded by
+//! the wave.
+
+use crate::damage::{Corruption, Damage, Lsn};
+use crate::error::OpenError;
+use crate::log::LogPosition;
+use crate::log::frame;
+use crate::log::scan::{Scan, Stop, scan, witness};
+use crate::log::segment::{self, HeaderFault, SegmentHeader, file_name};
+use gannet_hnsw::Executor;
+use gannet_storage::{
+    BLOCK_SIZE, Durability, ErrorKind, FileName, ReadFile, SealedFile, Storage, WriteFile,
+};
+
+/// What the log held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LogEnd {
+    /// The last valid record.
+    pub(crate) position: LogPosition,
+    /// Number for the next segment.
+    pub(crate) next_number: u64,
+    pub(crate) frames: u64,
+    pub(crate) records: u64,
+    /// Bytes of frames read.
+    pub(crate) bytes: u64,
+    /// Bytes of an unfinished write behind the last valid record.
+    pub(crate) torn_bytes: u64,
+}
+
+/// A segment whose header is valid.
+struct Segment<F> {
+    header: SegmentHeader,
+    file: F,
+}
+
+/// Reads the log from segment `first_number` on, which begins behind `start`, and gives every frame's
+/// body to `apply` with its first LSN, in order.
+///
+/// # Errors
+/// `Corrupt`, `NewerVersion`, `Storage`; what `apply` says.
+pub(crate) fn recover<S: Storage>(
+    storage: &S,
+    database: [u8; 16],
+    first_number: u64,
+    start: LogPosition,
+    executor: &Executor,
+    apply: &mut dyn FnMut(Lsn, &[u8]) -> Result<(), &'static str>,
+) -> Result<LogEnd, OpenError> {
+    let (segments, next_number) = live_segments(storage, database, first_number)?;
+    let mut end =
+        LogEnd { position: start, next_number, frames: 0, records: 0, bytes: 0, torn_bytes: 0 };
+    let wave_len = executor.thread_count().max(1);
+    for (wave_index, wave) in segments.chunks(wave_len).enumerate() {
+        let scans = executor.map(wave.len(), |i| scan_segment(&wave[i]));
+        for (i, scanned) in scans.into_iter().enumerate() {
+            let (view, scan) = scanned?;
+            let segment = &wave[i];
+            let next = segments.get(wave_index * wave_len + i + 1);
+            check_joint(segment, end.position)?;
+            let kept = decide_end(segment, &view, &scan, next.map(|next| &next.header), &mut end)?;
+            for frame in &scan.frames[..kept] {
+                let body = &view[frame.body.clone()];
+                if frame.header.records > 0 {
+                    apply(frame.header.first_lsn, body).map_err(|field| {
+                        let at = frame.body.start as u64;
+                        Corruption::new(segment.file.name(), at, Damage::Field(field))
+                            .lsns(frame.header.first_lsn, frame.after.lsn)
+                    })?;
+                }
+                end.frames += 1;
+                end.records += u64::from(frame.header.records);
+                end.bytes += body.len() as u64;
+                end.position = frame.after;
+            }
+        }
+    }
+    Ok(end)
+}
+
+fn scan_segment<F: SealedFile>(segment: &Segment<F>) -> Result<(F::View, Scan), OpenError> {
+    let view = segment.file.view(0..segment.file.len_bytes())?;
+    let scan = scan(&view, &segment.header);
+    Ok((view, scan))
+}
+
+/// The segment must continue where the log stands.
+fn check_joint<F: ReadFile>(segment: &Segment<F>, at: LogPosition) -> Result<(), OpenError> {
+    if segment.header.prev == at {
+        return Ok(());
+    }
+    Err(Corruption::new(segment.file.name(), 0, Damage::Order).into())
+}
+
+/// How many frames of the scan belong to the log; refuses if durable ones are missing.
+fn decide_end<F: ReadFile>(
+    segment: &Segment<F>,
+    bytes: &[u8],
+    scan: &Scan,
+    next: Option<&SegmentHeader>,
+    end: &mut LogEnd,
+) -> Result<usize, OpenError> {
+    let name = segment.file.name();
+    if let Some(next) = next {
+        // The successor was begun when everything up to `prev` was durable; what lies behind it
+        // was cut by a recovery.
+        let joint = scan.frames.iter().rposition(|frame| frame.after == next.prev);
+        let kept = joint.map(|index| index + 1);
+        let kept = kept.or((segment.header.prev == next.prev).then_some(0));
+        return kept.ok_or_else(|| {
+            if let Stop::Newer(version) = scan.stop {
+                return newer_frame(name, version);
+            }
+            let reached = scan.end(&segment.header);
+            let offset = stop_offset(scan, bytes.len());
+            let damage =
+                if reached.lsn < next.prev.lsn { Damage::LostRecords } else { Damage::Order };
+            Corruption::new(name, offset, damage).lsns(reached.lsn + 1, next.prev.lsn).into()
+        });
+    }
+    match scan.stop {
+        Stop::Clean => {}
+        Stop::Newer(version) => {
+            return Err(newer_frame(name, version));
+        }
+        Stop::Bad { offset, used_end, .. } => {
+            let lost = scan.end(&segment.header).lsn + 1;
+            let from = scan.frames.last().map_or(BLOCK_SIZE, |frame| frame.body.end);
+            if let Some(last) = witness(bytes, segment.header.salt, from, lost) {
+                let damage = Damage::LostRecords;
+                return Err(Corruption::new(name, offset as u64, damage).lsns(lost, last).into());
+            }
+            end.torn_bytes = (used_end - offset) as u64;
+        }
+    }
+    Ok(scan.frames.len())
+}
+
+fn newer_frame(name: &FileName, version: u8) -> OpenError {
+    let supported = u32::from(frame::VERSION);
+    OpenError::NewerVersion { file: name.to_string(), found: u32::from(version), supported }
+}
+
+fn stop_offset(scan: &Scan, len: usize) -> u64 {
+    match scan.stop {
+        Stop::Bad { offset, .. } => offset as u64,
+        Stop::Clean | Stop::Newer(_) => scan.frames.last().map_or(len, |f| f.body.end) as u64,
+    }
+}
+
+/// The segments that belong to the log, in order, and the number after the last of them.
+fn live_segments<S: Storage>(
+    storage: &S,
+    database: [u8; 16],
+    first_number: u64,
+) -> Result<(Vec<Segment<S::Sealed>>, u64), OpenError> {
+    let mut numbers: Vec<u64> =
+        storage.list()?.iter().filter_map(|meta| segment::number_of(&meta.name)).collect();
+    numbers.retain(|&number| number >= first_number);
+    numbers.sort_unstable();
+    // The writer's end may not be durable yet: sync it, and read the media, not the cache. All
+    // segments before were synced when their successor was begun.
+    let mut headers = Vec::new();
+    for &number in &numbers {
+        headers.push(header_of(storage, database, number)?);
+    }
+    let Some(last) = headers.iter().rposition(Option::is_some) else {
+        return Ok((Vec::new(), first_number));
+    };
+    let mut segments = Vec::new();
+    for (index, (&number, header)) in numbers.iter().zip(headers).enumerate().take(last + 1) {
+        let expected = first_number + index as u64;
+        if number != expected {
+            let missing = file_name(expected);
+            return Err(Corruption::new(missing, 0, Damage::Missing).into());
+        }
+        let name = file_name(number);
+        let Some(header) = header else {
+            return Err(Corruption::new(name, 0, Damage::Checksum).into());
+        };
+        let file =
+            if index == last { settle(storage, number)? } else { storage.open_sealed(&name)? };
+        segments.push(Segment { header, file });
+    }
+    Ok((segments, numbers[last] + 1))
+}
+
+/// Makes what a dead process may have left in the cache durable, then forgets the cache, so that
+/// the decision is about the media. On a read-only device there is nothing to settle.
+fn settle<S: Storage>(storage: &S, number: u64) -> Result<S::Sealed, OpenError> {
+    let name = file_name(number);
+    match storage.open(&name) {
+        Ok(file) => {
+            file.sync(Durability::Full)?;
+            file.discard_cache()?;
+            Ok(storage.seal(file)?)
+        }
+        Err(error) if matches!(error.kind(), ErrorKind::ReadOnly | ErrorKind::Denied) => {
+            Ok(storage.open_sealed(&name)?)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The header of a segment; `None` for one that has no frame: a spare, or one whose header was
+/// being written.
+fn header_of<S: Storage>(
+    storage: &S,
+    database: [u8; 16],
+    number: u64,
+) -> Result<Option<SegmentHeader>, OpenError> {
+    let name = file_name(number);
+    let file = storage.open_sealed(&name)?;
+    if file.len_bytes() == 0 {
+        return Ok(None);
+    }
+    let block = file.view(0..BLOCK_SIZE as u64)?;
+    let damage = match SegmentHeader::decode(&block) {
+        Ok(header) if header.database != database || header.number != number => Damage::Foreign,
+        Ok(header) => return Ok(Some(header)),
+        Err(HeaderFault::Newer(found)) => {
+            let file = name.to_string();
+            return Err(OpenError::NewerVersion { file, found, supported: segment::VERSION });
+        }
+        Err(HeaderFault::Blank) => Damage::Magic,
+        Err(HeaderFault::Damaged(damage)) => damage,
+    };
+    // Frames are only written behind a durable header: without one, their space is blank.
+    let rest = file.view(BLOCK_SIZE as u64..file.len_bytes())?;
+    if rest.iter().all(|&byte| byte == 0) {
+        return Ok(None);
+    }
+    Err(Corruption::new(name, 0, damage).into())
+}

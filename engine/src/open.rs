@@ -1,0 +1,243 @@
+//! Opening: manifest, sealed files, log tail, ready. Reads only.
+//!
+//! Keeps the order in which a state is looked for: the newest checkpoint, then the one before it,
+//! each with the log behind it. Primary data that cannot be had is refused; a graph that cannot be
+//! used is built again from its rows.
+
+use crate::collection::{Collection, LoadedGraph};
+use crate::config::Config;
+use crate::damage::{Corruption, Damage, Lsn};
+use crate::database::{ViewOf, Writer};
+use crate::error::OpenError;
+use crate::keyspace::Keyspace;
+use crate::log::recover::{LogEnd, recover};
+use crate::log::segment;
+use crate::log::writer::LogWriter;
+use crate::manifest::Manifest;
+use crate::root::{self, Slot};
+use crate::sealed::{FileKind, FileRef};
+use crate::state::State;
+use gannet_hnsw::Executor;
+use gannet_storage::{FileMeta, Storage};
+use std::fmt;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+/// What opening a database found and did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RecoveryReport {
+    /// There was nothing: a new database.
+    pub is_new: bool,
+    /// The checkpoint it started from; 0 for none.
+    pub checkpoint_lsn: Lsn,
+    /// The last record.
+    pub end_lsn: Lsn,
+    /// Frames read from the log.
+    pub frames: u64,
+    /// Records applied from the log.
+    pub records: u64,
+    /// Bytes of records read from the log.
+    pub log_bytes: u64,
+    /// Bytes of an unfinished write at the end of the log, which were cut.
+    pub torn_bytes: u64,
+    /// Graphs that could not be used.
+    pub index_actions: Vec<IndexAction>,
+    /// Damage because of which an older checkpoint was used, with a longer replay; nothing is lost.
+    pub fallbacks: Vec<Corruption>,
+}
+
+/// A graph that was built again when the database was opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct IndexAction {
+    /// The collection.
+    pub collection: String,
+    /// Why its graph was discarded.
+    pub reason: String,
+    /// Rows put into the new one.
+    pub rows: u32,
+}
+
+impl fmt::Display for IndexAction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { collection, reason, rows } = self;
+        write!(f, "graph of `{collection}` built again from {rows} rows: {reason}")
+    }
+}
+
+/// An opened state and what is needed to go on writing.
+pub(crate) struct Recovered<S: Storage> {
+    pub(crate) state: State<ViewOf<S>>,
+    pub(crate) writer: Writer<S>,
+    pub(crate) report: RecoveryReport,
+}
+
+/// Finds the newest state that can be had.
+///
+/// # Errors
+/// [`OpenError`]: of the newest checkpoint, if the older one is no way out either.
+pub(crate) fn recover_database<S: Storage>(
+    storage: &S,
+    config: &Config,
+    executor: &Executor,
+) -> Result<Recovered<S>, OpenError> {
+    let files = storage.list()?;
+    let Some(root) = root::read(storage)? else {
+        return begin(&files, config);
+    };
+    let slots = root.newest_first();
+    let generation = slots[0].1.generation;
+    let mut fallbacks: Vec<Corruption> = root.damage().collect();
+    let mut first_error = None;
+    for (index, slot) in slots {
+        match load(storage, config, executor, &slot) {
+            Ok(mut recovered) => {
+                recovered.writer.slot = Some(index);
+                recovered.writer.generation = generation;
+                recovered.writer.next_file = next_file(&files);
+                recovered.report.fallbacks = fallbacks;
+                return Ok(recovered);
+            }
+            Err(OpenError::Corrupt(corruption)) => {
+                fallbacks.push(corruption.clone());
+                first_error.get_or_insert(OpenError::Corrupt(corruption));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Err(first_error.expect("a root has a valid slot"))
+}
+
+/// A new database, if there is nothing that belongs to an old one or to somebody else.
+fn begin<S: Storage>(files: &[FileMeta], config: &Config) -> Result<Recovered<S>, OpenError> {
+    for meta in files.iter().filter(|meta| meta.name.as_str() != root::TEMP_FILE) {
+        let ours =
+            segment::number_of(&meta.name).is_some() || FileKind::of_name(&meta.name).is_some();
+        if ours {
+            return Err(Corruption::new(root::FILE, 0, Damage::Missing).into());
+        }
+        return Err(OpenError::NotADatabase { file: meta.name.to_string() });
+    }
+    let mut database = [0; 16];
+    database[..8].copy_from_slice(&config.chance.next_u64().to_le_bytes());
+    database[8..].copy_from_slice(&config.chance.next_u64().to_le_bytes());
+    let manifest = Manifest::empty();
+    let (number, position) = (manifest.log_first, manifest.position);
+    let chance = Arc::clone(&config.chance);
+    let log = LogWriter::new(database, chance, config.segment_bytes, number, position);
+    let state = State::new(manifest.next_collection, manifest.next_keyspace);
+    let report = RecoveryReport { is_new: true, ..RecoveryReport::default() };
+    let writer = Writer {
+        log,
+        database,
+        slot: None,
+        generation: 0,
+        manifest,
+        manifest_number: None,
+        older: None,
+        next_file: 1,
+    };
+    Ok(Recovered { state, writer, report })
+}
+
+/// Files that a crash left behind keep their numbers until a checkpoint removes them.
+fn next_file(files: &[FileMeta]) -> u64 {
+    let number = |meta: &FileMeta| FileKind::of_name(&meta.name).map(|(_, number)| number);
+    files.iter().filter_map(number).max().map_or(1, |max| max.saturating_add(1))
+}
+
+/// The manifest that a slot names.
+pub(crate) fn manifest_of<S: Storage>(storage: &S, slot: &Slot) -> Result<Manifest, OpenError> {
+    match &slot.manifest {
+        None => Ok(Manifest::empty()),
+        Some(file) => Manifest::read(storage, slot.database, file),
+    }
+}
+
+fn load<S: Storage>(
+    storage: &S,
+    config: &Config,
+    executor: &Executor,
+    slot: &Slot,
+) -> Result<Recovered<S>, OpenError> {
+    let database = slot.database;
+    let manifest = manifest_of(storage, slot)?;
+    let mut report =
+        RecoveryReport { checkpoint_lsn: manifest.position.lsn, ..RecoveryReport::default() };
+    let mut discarded = Vec::new();
+    let mut state = load_state(storage, database, slot.manifest, &manifest, &mut discarded)?;
+    let mut apply = |_first: Lsn, body: &[u8]| state.apply_all(body);
+    let start = manifest.position;
+    let end = recover(storage, database, manifest.log_first, start, executor, &mut apply)?;
+    for (id, reason) in discarded {
+        report.index_actions.extend(rebuild_graph(&mut state, id, reason, executor));
+    }
+    let LogEnd { position, next_number, frames, records, bytes, torn_bytes } = end;
+    report.end_lsn = position.lsn;
+    report.frames = frames;
+    report.records = records;
+    report.log_bytes = bytes;
+    report.torn_bytes = torn_bytes;
+    let chance = Arc::clone(&config.chance);
+    let log = LogWriter::new(database, chance, config.segment_bytes, next_number, position);
+    let manifest_number = slot.manifest.map(|file| file.number);
+    // The caller knows slot, generation and file numbers.
+    let writer = Writer {
+        log,
+        database,
+        slot: None,
+        generation: 0,
+        manifest,
+        manifest_number,
+        older: None,
+        next_file: 1,
+    };
+    Ok(Recovered { state, writer, report })
+}
+
+/// Collections and keyspaces as the checkpoint's files have them; collections whose graph is not
+/// usable are added to `discarded` with the reason.
+fn load_state<S: Storage>(
+    storage: &S,
+    database: [u8; 16],
+    file: Option<FileRef>,
+    manifest: &Manifest,
+    discarded: &mut Vec<(u32, String)>,
+) -> Result<State<ViewOf<S>>, OpenError> {
+    let mut state = State::new(manifest.next_collection, manifest.next_keyspace);
+    let damaged = |field| {
+        let name = file
+            .map_or_else(String::new, |file| FileKind::Manifest.file_name(file.number).to_string());
+        OpenError::from(Corruption::new(name, 0, Damage::Field(field)))
+    };
+    for entry in &manifest.collections {
+        let (collection, graph) = Collection::load(storage, database, entry)?;
+        if let LoadedGraph::Discarded(reason) = graph {
+            discarded.push((entry.id, reason));
+        }
+        state.add_collection(collection).map_err(damaged)?;
+    }
+    for entry in &manifest.keyspaces {
+        let keyspace = Keyspace::load(storage, database, entry)?;
+        state.add_keyspace(keyspace).map_err(damaged)?;
+    }
+    Ok(state)
+}
+
+fn rebuild_graph<V: std::ops::Deref<Target = [u8]>>(
+    state: &mut State<V>,
+    id: u32,
+    reason: String,
+    executor: &Executor,
+) -> Option<IndexAction> {
+    let collection = state.collection_mut(id)?;
+    let mut graph = gannet_hnsw::Graph::new(collection.params.clone());
+    let rows = collection.row_count();
+    let done = collection.with_rows(|all| {
+        graph.insert_until(all, rows, executor, &mut |_| ControlFlow::Continue(()))
+    });
+    debug_assert!(done.is_continue());
+    collection.graph = graph;
+    Some(IndexAction { collection: collection.name.clone(), reason, rows })
+}

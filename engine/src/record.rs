@@ -1,0 +1,279 @@
+//! Records: the logical entries of the log, as bytes (`docs/FORMAT.md`, chapter Records).
+//!
+//! Keeps the encoding of each kind of change. Checksums and order are the frame's business,
+//! meaning is `state`'s. Decoding is total.
+
+use crate::codec::{Put, Reader};
+use crate::id::Id;
+use gannet_hnsw::{Metric, Params};
+
+/// Bytes before each record's payload: length u32, kind u8, version u8, zero u16.
+const HEADER_LEN_BYTES: usize = 8;
+const VERSION: u8 = 1;
+const NO_ROW: u32 = u32::MAX;
+
+const CREATE_COLLECTION: u8 = 1;
+const INSERT: u8 = 2;
+const DELETE_ROW: u8 = 3;
+const CREATE_KEYSPACE: u8 = 4;
+const PUT: u8 = 5;
+const DELETE: u8 = 6;
+
+const ID_INT: u8 = 0;
+const ID_BYTES: u8 = 1;
+
+/// One change, borrowed from the bytes it stands in.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Record<'a> {
+    CreateCollection {
+        collection: u32,
+        name: &'a str,
+        params: Params,
+    },
+    /// `vector` is dims f32, little-endian, as the caller gave it.
+    Insert {
+        collection: u32,
+        row: u32,
+        replaces: Option<u32>,
+        id: Id,
+        vector: &'a [u8],
+    },
+    DeleteRow {
+        collection: u32,
+        row: u32,
+    },
+    CreateKeyspace {
+        keyspace: u32,
+        name: &'a str,
+    },
+    Put {
+        keyspace: u32,
+        key: &'a [u8],
+        value: &'a [u8],
+    },
+    Delete {
+        keyspace: u32,
+        key: &'a [u8],
+    },
+}
+
+/// Why bytes are not a record, as the name of the field that is wrong.
+pub(crate) type RecordFault = &'static str;
+
+impl Record<'_> {
+    /// Appends the record to `out`. Lengths have been checked against `limits`.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.put_u32(0);
+        out.put_u8(self.kind());
+        out.put_u8(VERSION);
+        out.put_u16(0);
+        match self {
+            Record::CreateCollection { collection, name, params } => {
+                out.put_u32(*collection);
+                out.put_bytes_u16(name.as_bytes());
+                encode_params(out, params);
+            }
+            Record::Insert { collection, row, replaces, id, vector } => {
+                out.put_u32(*collection);
+                out.put_u32(*row);
+                out.put_u32(replaces.unwrap_or(NO_ROW));
+                encode_id(out, id);
+                out.put_bytes_u32(vector);
+            }
+            Record::DeleteRow { collection, row } => {
+                out.put_u32(*collection);
+                out.put_u32(*row);
+            }
+            Record::CreateKeyspace { keyspace, name } => {
+                out.put_u32(*keyspace);
+                out.put_bytes_u16(name.as_bytes());
+            }
+            Record::Put { keyspace, key, value } => {
+                out.put_u32(*keyspace);
+                out.put_bytes_u16(key);
+                out.put_bytes_u32(value);
+            }
+            Record::Delete { keyspace, key } => {
+                out.put_u32(*keyspace);
+                out.put_bytes_u16(key);
+            }
+        }
+        let len = out.len() - start - HEADER_LEN_BYTES;
+        let len = u32::try_from(len).expect("a batch is shorter than BATCH_LEN_BYTES_MAX");
+        out[start..start + 4].copy_from_slice(&len.to_le_bytes());
+    }
+
+    fn kind(&self) -> u8 {
+        match self {
+            Record::CreateCollection { .. } => CREATE_COLLECTION,
+            Record::Insert { .. } => INSERT,
+            Record::DeleteRow { .. } => DELETE_ROW,
+            Record::CreateKeyspace { .. } => CREATE_KEYSPACE,
+            Record::Put { .. } => PUT,
+            Record::Delete { .. } => DELETE,
+        }
+    }
+}
+
+impl<'a> Record<'a> {
+    /// Takes the next record off the front of a frame's body.
+    pub(crate) fn decode(body: &mut Reader<'a>) -> Result<Self, RecordFault> {
+        let len = body.u32().ok_or("record length")?;
+        let kind = body.u8().ok_or("record kind")?;
+        if body.u8() != Some(VERSION) {
+            return Err("record version");
+        }
+        if body.u16() != Some(0) {
+            return Err("record flags");
+        }
+        let len = usize::try_from(len).map_err(|_| "record length")?;
+        let mut payload = Reader::new(body.bytes(len).ok_or("record length")?);
+        let record = Self::decode_payload(kind, &mut payload)?;
+        if payload.is_empty() { Ok(record) } else { Err("record length") }
+    }
+
+    fn decode_payload(kind: u8, p: &mut Reader<'a>) -> Result<Self, RecordFault> {
+        let record = match kind {
+            CREATE_COLLECTION => {
+                let collection = p.u32().ok_or("collection")?;
+                let name = p.text_u16().ok_or("name")?;
+                let params = decode_params(p).ok_or("params")?;
+                Record::CreateCollection { collection, name, params }
+            }
+            INSERT => {
+                let collection = p.u32().ok_or("collection")?;
+                let row = p.u32().ok_or("row")?;
+                let replaces = Some(p.u32().ok_or("replaces")?).filter(|&row| row != NO_ROW);
+                let id = decode_id(p).ok_or("id")?;
+                let vector = p.bytes_u32().ok_or("vector")?;
+                Record::Insert { collection, row, replaces, id, vector }
+            }
+            DELETE_ROW => Record::DeleteRow {
+                collection: p.u32().ok_or("collection")?,
+                row: p.u32().ok_or("row")?,
+            },
+            CREATE_KEYSPACE => Record::CreateKeyspace {
+                keyspace: p.u32().ok_or("keyspace")?,
+                name: p.text_u16().ok_or("name")?,
+            },
+            PUT => Record::Put {
+                keyspace: p.u32().ok_or("keyspace")?,
+                key: p.bytes_u16().ok_or("key")?,
+                value: p.bytes_u32().ok_or("value")?,
+            },
+            DELETE => Record::Delete {
+                keyspace: p.u32().ok_or("keyspace")?,
+                key: p.bytes_u16().ok_or("key")?,
+            },
+            _ => return Err("record kind"),
+        };
+        Ok(record)
+    }
+}
+
+/// Parameters of a collection: dims u32, metric u8, zero u8, m u16, `ef_construction` u32, seed u64.
+pub(crate) fn encode_params(out: &mut Vec<u8>, params: &Params) {
+    out.put_u32(params.dims);
+    out.put_u8(params.metric.code());
+    out.put_u8(0);
+    out.put_u16(params.m);
+    out.put_u32(params.ef_construction);
+    out.put_u64(params.seed);
+}
+
+/// `None` where the bytes end early or say what `Params::validate` refuses.
+pub(crate) fn decode_params(p: &mut Reader<'_>) -> Option<Params> {
+    let dims = p.u32()?;
+    let metric = Metric::from_code(p.u8()?)?;
+    let zero = p.u8()?;
+    let params = Params { dims, metric, m: p.u16()?, ef_construction: p.u32()?, seed: p.u64()? };
+    (zero == 0 && params.validate().is_ok()).then_some(params)
+}
+
+/// An id: kind u8, then a u64 or bytes behind a u16 length.
+pub(crate) fn encode_id(out: &mut Vec<u8>, id: &Id) {
+    match id {
+        Id::Int(id) => {
+            out.put_u8(ID_INT);
+            out.put_u64(*id);
+        }
+        Id::Bytes(id) => {
+            out.put_u8(ID_BYTES);
+            out.put_bytes_u16(id);
+        }
+    }
+}
+
+pub(crate) fn decode_id(p: &mut Reader<'_>) -> Option<Id> {
+    match p.u8()? {
+        ID_INT => p.u64().map(Id::Int),
+        ID_BYTES => p.bytes_u16().map(Id::from),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn examples() -> Vec<Record<'static>> {
+        vec![
+            Record::CreateCollection {
+                collection: 1,
+                name: "c",
+                params: Params::new(3, Metric::Dot),
+            },
+            Record::Insert {
+                collection: 1,
+                row: 7,
+                replaces: Some(2),
+                id: Id::from("x"),
+                vector: &[1, 2, 3, 4],
+            },
+            Record::Insert { collection: 1, row: 8, replaces: None, id: Id::Int(9), vector: &[] },
+            Record::DeleteRow { collection: 1, row: 7 },
+            Record::CreateKeyspace { keyspace: 2, name: "k" },
+            Record::Put { keyspace: 2, key: b"key", value: b"value" },
+            Record::Delete { keyspace: 2, key: b"key" },
+        ]
+    }
+
+    #[test]
+    fn records_come_back_in_order() {
+        let mut bytes = Vec::new();
+        examples().iter().for_each(|record| record.encode(&mut bytes));
+        let mut reader = Reader::new(&bytes);
+        for record in examples() {
+            assert_eq!(Record::decode(&mut reader), Ok(record));
+        }
+        assert!(reader.is_empty());
+    }
+
+    #[test]
+    fn the_bytes_of_a_put_are_pinned() {
+        let mut bytes = Vec::new();
+        Record::Put { keyspace: 2, key: b"k", value: b"vw" }.encode(&mut bytes);
+        let expected = [13, 0, 0, 0, 5, 1, 0, 0, 2, 0, 0, 0, 1, 0, b'k', 2, 0, 0, 0, b'v', b'w'];
+        assert_eq!(bytes, expected);
+    }
+
+    #[test]
+    fn every_cut_and_every_flipped_byte_is_a_record_or_a_reason() {
+        for record in examples() {
+            let mut bytes = Vec::new();
+            record.encode(&mut bytes);
+            for cut in 0..bytes.len() {
+                assert!(
+                    Record::decode(&mut Reader::new(&bytes[..cut])).is_err(),
+                    "{record:?} {cut}"
+                );
+            }
+            for at in 0..bytes.len() {
+                let mut bad = bytes.clone();
+                bad[at] ^= 0xff;
+                let _ = Record::decode(&mut Reader::new(&bad));
+            }
+        }
+    }
+}

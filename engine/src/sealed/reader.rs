@@ -1,0 +1,156 @@
+//! Reading a sealed file: header and table of checksums at open, each unit before its first use.
+
+use crate::damage::{Corruption, Damage};
+use crate::error::OpenError;
+use crate::sealed::{
+    BLOCK, FileKind, FileRef, Layout, LayoutFault, Section, UNIT_LEN_BYTES, VERSION, unit_crc,
+};
+use gannet_storage::{ErrorKind, FileName, SealedFile, Storage};
+use std::ops::{Deref, Range};
+
+/// An open sealed file whose header and table are what its [`FileRef`] says.
+#[derive(Clone, Debug)]
+pub(crate) struct SealedReader<F> {
+    file: F,
+    layout: Layout,
+    /// Checksums of all units, section after section.
+    crcs: Vec<u32>,
+}
+
+/// Bytes of a section whose checksums matched.
+#[derive(Clone, Debug)]
+pub(crate) struct Verified<V> {
+    view: V,
+    range: Range<usize>,
+}
+
+impl<V: Deref<Target = [u8]>> Deref for Verified<V> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.view[self.range.clone()]
+    }
+}
+
+impl<F: SealedFile> SealedReader<F> {
+    /// Opens the file that `expected` names.
+    ///
+    /// # Errors
+    /// `Corrupt` with the file and what is wrong; `NewerVersion`; `Storage`.
+    pub(crate) fn open<S: Storage<Sealed = F>>(
+        storage: &S,
+        kind: FileKind,
+        database: [u8; 16],
+        expected: &FileRef,
+    ) -> Result<Self, OpenError> {
+        let name = kind.file_name(expected.number);
+        let damaged = |offset, damage| Corruption::new(&name, offset, damage);
+        let file = storage.open_sealed(&name).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => damaged(0, Damage::Missing).into(),
+            ErrorKind::BadLength => damaged(0, Damage::Length).into(),
+            _ => OpenError::Storage(error),
+        })?;
+        if file.len_bytes() != expected.len_bytes || expected.len_bytes < BLOCK {
+            return Err(damaged(0, Damage::Length).into());
+        }
+        let header = file.view(0..BLOCK)?;
+        let (layout, crc) =
+            Layout::decode(&header, file.len_bytes()).map_err(|fault| match fault {
+                LayoutFault::Damaged(damage) => damaged(0, damage).into(),
+                LayoutFault::Newer(found) => {
+                    OpenError::NewerVersion { file: name.to_string(), found, supported: VERSION }
+                }
+            })?;
+        let ident = layout.ident;
+        let same = (ident.kind, ident.database, ident.number) == (kind, database, expected.number);
+        if !same || crc != expected.header_crc {
+            return Err(damaged(0, Damage::Foreign).into());
+        }
+        let end = layout.table_offset + 4 * layout.units();
+        let table = file.view(layout.table_offset..end)?;
+        if crc32fast::hash(&table) != layout.table_crc {
+            return Err(damaged(layout.table_offset, Damage::Checksum).into());
+        }
+        let crcs = table.chunks_exact(4).map(|c| u32::from_le_bytes([c[0], c[1], c[2], c[3]]));
+        Ok(Self { file, crcs: crcs.collect(), layout })
+    }
+
+    pub(crate) fn name(&self) -> &FileName {
+        self.file.name()
+    }
+
+    pub(crate) fn lsn(&self) -> crate::damage::Lsn {
+        self.layout.ident.lsn
+    }
+
+    /// Damage at byte `offset` of section `id`.
+    pub(crate) fn damage(&self, id: u32, offset: u64, damage: Damage) -> Corruption {
+        let base = self.section(id).map_or(0, |section| section.offset);
+        Corruption::new(self.name(), base + offset, damage)
+    }
+
+    pub(crate) fn section(&self, id: u32) -> Option<Section> {
+        self.layout.sections.iter().find(|section| section.id == id).copied()
+    }
+
+    /// All of a section.
+    ///
+    /// # Errors
+    /// `Corrupt` if there is no such section or a checksum does not match; `Storage`.
+    pub(crate) fn read(&self, id: u32) -> Result<Verified<F::View>, OpenError> {
+        let len_bytes = self.section(id).map_or(0, |section| section.len_bytes);
+        self.read_range(id, 0..len_bytes)
+    }
+
+    /// A range of a section, verified with the units it touches.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read); `Corrupt` also if the range is not inside the section.
+    pub(crate) fn read_range(
+        &self,
+        id: u32,
+        range: Range<u64>,
+    ) -> Result<Verified<F::View>, OpenError> {
+        let missing = || Corruption::new(self.name(), 0, Damage::Field("sections"));
+        let index = self.layout.sections.iter().position(|s| s.id == id).ok_or_else(missing)?;
+        let section = self.layout.sections[index];
+        if range.start > range.end || range.end > section.len_bytes {
+            return Err(self.damage(id, section.len_bytes, Damage::Length).into());
+        }
+        let first_unit = range.start / UNIT_LEN_BYTES;
+        let start = first_unit * UNIT_LEN_BYTES;
+        let end = range.end.next_multiple_of(UNIT_LEN_BYTES).min(section.len_bytes);
+        let view = self.file.view(section.offset + start..section.offset + end)?;
+        let units_before: u64 = self.layout.sections[..index].iter().map(Section::units).sum();
+        let unit_len = usize::try_from(UNIT_LEN_BYTES).expect("64 KiB");
+        for (unit, bytes) in (first_unit..).zip(view.chunks(unit_len)) {
+            let mut hasher = unit_crc(self.layout.ident.number, id, unit);
+            hasher.update(bytes);
+            let at = usize::try_from(units_before + unit).ok();
+            if at.and_then(|at| self.crcs.get(at)) != Some(&hasher.finalize()) {
+                return Err(self.damage(id, unit * UNIT_LEN_BYTES, Damage::Checksum).into());
+            }
+        }
+        let within = |offset: u64| usize::try_from(offset - start).expect("inside a view");
+        Ok(Verified { range: within(range.start)..within(range.end), view })
+    }
+
+    /// Reads everything that has a checksum; returns how many bytes that were.
+    ///
+    /// # Errors
+    /// The first damage.
+    pub(crate) fn verify(&self) -> Result<u64, OpenError> {
+        const STEP: u64 = 64 * UNIT_LEN_BYTES;
+        let mut bytes = BLOCK + 4 * self.layout.units();
+        for section in &self.layout.sections {
+            let mut at = 0;
+            while at < section.len_bytes {
+                let end = (at + STEP).min(section.len_bytes);
+                self.read_range(section.id, at..end)?;
+                at = end;
+            }
+            bytes += section.len_bytes;
+        }
+        Ok(bytes)
+    }
+}

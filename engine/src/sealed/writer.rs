@@ -1,0 +1,163 @@
+//! Writing a sealed file: sections in order, in bounded memory, never seen before they are whole.
+
+use crate::codec::Put;
+use crate::sealed::{FileRef, Ident, Layout, UNIT_LEN_BYTES, unit_crc};
+use gannet_storage::{
+    AlignedBuf, BLOCK_SIZE, Durability, Error, ErrorKind, Storage, Write, WriteFile,
+};
+
+const BUFFER_LEN_BYTES: u64 = 1 << 20;
+
+/// Writes one sealed file. Every section announced must be written in full, in order.
+pub(crate) struct SealedWriter<'s, S: Storage> {
+    storage: &'s S,
+    file: S::File,
+    layout: Layout,
+    section: usize,
+    /// Bytes of the section written so far.
+    written: u64,
+    hasher: crc32fast::Hasher,
+    crcs: Vec<u8>,
+    buffer: AlignedBuf,
+    buffered: usize,
+    /// Place in the file of the buffer's first byte.
+    buffer_offset: u64,
+}
+
+impl<'s, S: Storage> SealedWriter<'s, S> {
+    /// Creates the file with the sections (id, length) announced. A left-over of that name, which
+    /// nothing names, is removed first.
+    pub(crate) fn create(
+        storage: &'s S,
+        ident: Ident,
+        sections: &[(u32, u64)],
+    ) -> Result<Self, Error> {
+        let layout = Layout::plan(ident, sections);
+        let name = ident.kind.file_name(ident.number);
+        match storage.remove(&name) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let file = storage.create(&name, layout.len_bytes)?;
+        let len = usize::try_from(layout.len_bytes.min(BUFFER_LEN_BYTES)).unwrap_or(BLOCK_SIZE);
+        let mut writer = Self {
+            storage,
+            file,
+            layout,
+            section: 0,
+            written: 0,
+            hasher: unit_crc(ident.number, 0, 0),
+            crcs: Vec::new(),
+            buffer: storage.alloc(len),
+            buffered: 0,
+            buffer_offset: BLOCK_SIZE as u64,
+        };
+        writer.begin_section(0);
+        Ok(writer)
+    }
+
+    /// Appends to the section being written; goes on to the next one when it is full.
+    ///
+    /// # Panics
+    /// If it is longer than announced.
+    pub(crate) fn write(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
+        while !bytes.is_empty() {
+            let section = self.layout.sections[self.section];
+            let unit_left = UNIT_LEN_BYTES - self.written % UNIT_LEN_BYTES;
+            let left = unit_left.min(section.len_bytes - self.written);
+            assert!(left > 0, "section {} is longer than announced", section.id);
+            let take = usize::try_from(left).map_or(bytes.len(), |left| left.min(bytes.len()));
+            let (head, rest) = bytes.split_at(take);
+            self.hasher.update(head);
+            self.written += take as u64;
+            if self.written.is_multiple_of(UNIT_LEN_BYTES) && self.written < section.len_bytes {
+                let unit = self.written / UNIT_LEN_BYTES;
+                self.end_unit(unit);
+            }
+            self.push(head)?;
+            bytes = rest;
+            if self.written == section.len_bytes {
+                self.pad()?;
+                self.begin_section(self.section + 1);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes table and header, makes the contents durable. The name is durable after `sync_dir`.
+    ///
+    /// # Panics
+    /// If a section is not complete.
+    pub(crate) fn finish(mut self) -> Result<FileRef, Error> {
+        assert_eq!(self.section, self.layout.sections.len(), "a section is not complete");
+        let table = std::mem::take(&mut self.crcs);
+        self.layout.table_crc = crc32fast::hash(&table);
+        self.push(&table)?;
+        self.pad()?;
+        self.flush()?;
+        debug_assert_eq!(self.buffer_offset, self.layout.len_bytes);
+        let mut header = self.storage.alloc(BLOCK_SIZE);
+        let header_crc = self.layout.encode(&mut header);
+        let write = Write { offset: 0, bytes: &header };
+        self.file.write_batch(&[write], Durability::Deferred)?;
+        drop(self.storage.seal(self.file)?);
+        let Layout { ident, len_bytes, .. } = self.layout;
+        Ok(FileRef { number: ident.number, len_bytes, header_crc })
+    }
+
+    /// Sections of length 0 have no unit and are complete at once.
+    fn begin_section(&mut self, index: usize) {
+        if index > 0 && self.layout.sections[index - 1].len_bytes > 0 {
+            self.end_unit(0);
+        }
+        self.section = index;
+        self.written = 0;
+        while self.layout.sections.get(self.section).is_some_and(|s| s.len_bytes == 0) {
+            self.section += 1;
+        }
+        self.hasher = self.unit_hasher(0);
+    }
+
+    fn end_unit(&mut self, next_unit: u64) {
+        let next = self.unit_hasher(next_unit);
+        let done = std::mem::replace(&mut self.hasher, next);
+        self.crcs.put_u32(done.finalize());
+    }
+
+    fn unit_hasher(&self, unit: u64) -> crc32fast::Hasher {
+        let id = self.layout.sections.get(self.section).map_or(0, |section| section.id);
+        unit_crc(self.layout.ident.number, id, unit)
+    }
+
+    fn push(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
+        while !bytes.is_empty() {
+            let take = bytes.len().min(self.buffer.len() - self.buffered);
+            self.buffer[self.buffered..self.buffered + take].copy_from_slice(&bytes[..take]);
+            self.buffered += take;
+            bytes = &bytes[take..];
+            if self.buffered == self.buffer.len() {
+                self.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Zeroes up to the next block.
+    fn pad(&mut self) -> Result<(), Error> {
+        let end = self.buffered.next_multiple_of(BLOCK_SIZE);
+        self.buffer[self.buffered..end].fill(0);
+        self.buffered = end;
+        if end == self.buffer.len() { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        if self.buffered > 0 {
+            debug_assert!(self.buffered.is_multiple_of(BLOCK_SIZE));
+            let write = Write { offset: self.buffer_offset, bytes: &self.buffer[..self.buffered] };
+            self.file.write_batch(&[write], Durability::Deferred)?;
+            self.buffer_offset += self.buffered as u64;
+            self.buffered = 0;
+        }
+        Ok(())
+    }
+}

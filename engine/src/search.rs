@@ -1,0 +1,135 @@
+//! Searching: the graph for what it holds, a scan for what it does not hold yet.
+
+use crate::collection::Collection;
+use crate::database::Database;
+use crate::error::SearchError;
+use crate::id::Id;
+use gannet_hnsw::{
+    Metric, Neighbor, SearchContext, VectorFault, check_finite, exact, merge, normalise,
+};
+use gannet_storage::Storage;
+use std::ops::Deref;
+
+/// How to search.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SearchOptions {
+    /// Neighbours asked for, at least 1. More than there are gives all.
+    pub k: usize,
+    /// Width of the beam, at least 1: the wider, the better the answer and the slower. Less than `k`
+    /// is raised to `k`. Default 64.
+    pub ef: usize,
+    /// Look at every row instead of walking the graph. Default false.
+    pub exact: bool,
+}
+
+impl SearchOptions {
+    /// The `k` nearest, with the defaults.
+    #[must_use]
+    pub const fn new(k: usize) -> Self {
+        Self { k, ef: 64, exact: false }
+    }
+}
+
+/// A vector found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hit {
+    /// Its id.
+    pub id: Id,
+    /// How far it is in the collection's metric, smaller is nearer: the square of the distance
+    /// (L2), 1 minus the cosine, or the negated inner product (dot).
+    pub distance: f32,
+}
+
+impl<S: Storage> Database<S> {
+    /// The `k` nearest vectors of a collection, nearest first, equals in order of insertion. Finds
+    /// every acknowledged row at once: what the graph does not hold yet is scanned.
+    ///
+    /// Returns fewer than `k` only where there are fewer. Writers wait meanwhile.
+    ///
+    /// # Errors
+    /// [`SearchError`].
+    pub fn search(
+        &self,
+        collection: &str,
+        query: &[f32],
+        options: &SearchOptions,
+    ) -> Result<Vec<Hit>, SearchError> {
+        if options.k == 0 {
+            return Err(SearchError::ZeroK);
+        }
+        if options.ef == 0 {
+            return Err(SearchError::ZeroEf);
+        }
+        let state = self.state.read();
+        let unknown = || SearchError::UnknownCollection { name: collection.to_owned() };
+        let found = state.collection(collection).ok_or_else(unknown)?;
+        let query = prepare(found, query)?;
+        let mut context = self.contexts.lock().pop().unwrap_or_default();
+        let neighbors = nearest(found, &query, options, &mut context);
+        self.contexts.lock().push(context);
+        let hit = |n: &Neighbor| Hit { id: found.id_of(n.row).clone(), distance: n.distance };
+        Ok(neighbors.iter().map(hit).collect())
+    }
+}
+
+/// The query as the collection compares it.
+fn prepare<V: Deref<Target = [u8]>>(
+    collection: &Collection<V>,
+    query: &[f32],
+) -> Result<Vec<f32>, SearchError> {
+    if query.len() != collection.params.dims as usize {
+        return Err(SearchError::Dimension {
+            collection: collection.name.clone(),
+            expected: collection.params.dims,
+            found: query.len(),
+        });
+    }
+    let mut query = query.to_vec();
+    let checked = match collection.params.metric {
+        Metric::Cosine => normalise(&mut query).map(drop),
+        Metric::L2 | Metric::Dot => check_finite(&query),
+    };
+    match checked {
+        Ok(()) => Ok(query),
+        Err(VectorFault::NonFinite { index }) => Err(SearchError::NotFinite { component: index }),
+        Err(_) => Err(SearchError::ZeroVector),
+    }
+}
+
+fn nearest<V: Deref<Target = [u8]>>(
+    collection: &Collection<V>,
+    query: &[f32],
+    options: &SearchOptions,
+    context: &mut SearchContext,
+) -> Vec<Neighbor> {
+    let count = collection.row_count();
+    let live_count = usize::try_from(collection.live_count()).unwrap_or(usize::MAX);
+    let k = options.k.min(live_count);
+    let is_live = |row: u32| collection.is_live(row);
+    let live: Option<&dyn Fn(u32) -> bool> =
+        if collection.dead_count() == 0 { None } else { Some(&is_live) };
+    let kernel = collection.graph.kernel();
+    collection.with_rows(|rows| {
+        let scan = |range: std::ops::Range<u32>| {
+            let mut out = Vec::new();
+            exact(rows, range, query, k, live, kernel, &mut out);
+            out
+        };
+        if options.exact {
+            return scan(0..count);
+        }
+        let graph = &collection.graph;
+        let mut walked = Vec::new();
+        graph.search(rows, query, k, options.ef, live, context, &mut walked);
+        let mut out = walked;
+        if graph.len() < count {
+            let pending = scan(graph.len()..count);
+            let mut merged = Vec::new();
+            merge(&out, &pending, k, &mut merged);
+            out = merged;
+        }
+        // A walk that ends short (rows that cannot be reached, many dead ones) is no answer.
+        if out.len() < k { scan(0..count) } else { out }
+    })
+}

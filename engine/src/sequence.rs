@@ -1,0 +1,268 @@
+//! Sequencing: a batch becomes records, or nothing.
+//!
+//! Keeps every check of a caller's input, and the numbers (rows, collections, keyspaces) that the
+//! records carry, so that replay decides nothing. Sees the state and the operations before in the
+//! same batch. Writes nothing.
+
+use crate::batch::{Change, WriteBatch};
+use crate::error::{CommitError, ShowParams};
+use crate::id::Id;
+use crate::limits::{
+    BATCH_LEN_BYTES_MAX, BATCH_RECORDS_MAX, ID_LEN_BYTES_MAX, KEY_LEN_BYTES_MAX,
+    NAME_LEN_BYTES_MAX, ROWS_MAX, VALUE_LEN_BYTES_MAX,
+};
+use crate::record::Record;
+use crate::state::State;
+use gannet_hnsw::{Metric, Params, VectorFault, check_finite};
+use std::collections::HashMap;
+use std::ops::Deref;
+
+/// A batch as the log takes it.
+#[derive(Debug, Default)]
+pub(crate) struct Sequenced {
+    /// Records, one after another.
+    pub(crate) body: Vec<u8>,
+    /// Number of them; 0 where the batch changes nothing.
+    pub(crate) records: u32,
+}
+
+/// The state as the operations so far leave it.
+struct Draft<'s, V> {
+    state: &'s State<V>,
+    out: Sequenced,
+    collections: Vec<DraftCollection>,
+    keyspaces: HashMap<String, u32>,
+    next_collection: u32,
+    next_keyspace: u32,
+    /// Rows of ids that this batch has changed, by collection number.
+    rows: HashMap<(u32, Id), Option<u32>>,
+}
+
+#[derive(Clone)]
+struct DraftCollection {
+    name: String,
+    id: u32,
+    params: Params,
+    next_row: u32,
+}
+
+/// Checks `batch` against `state` and encodes it.
+///
+/// # Errors
+/// The first operation that cannot be done, as `CommitError` says.
+pub(crate) fn sequence<V: Deref<Target = [u8]>>(
+    state: &State<V>,
+    batch: &WriteBatch,
+) -> Result<Sequenced, CommitError> {
+    if batch.is_empty() {
+        return Err(CommitError::EmptyBatch);
+    }
+    let mut draft = Draft {
+        state,
+        out: Sequenced::default(),
+        collections: Vec::new(),
+        keyspaces: HashMap::new(),
+        next_collection: state.next_collection,
+        next_keyspace: state.next_keyspace,
+        rows: HashMap::new(),
+    };
+    for change in batch.changes() {
+        draft.take(&change)?;
+    }
+    Ok(draft.out)
+}
+
+impl<V: Deref<Target = [u8]>> Draft<'_, V> {
+    fn take(&mut self, change: &Change<'_>) -> Result<(), CommitError> {
+        match change {
+            Change::CreateCollection { name, params } => self.create_collection(name, params),
+            Change::Insert { collection, id, vector, replace } => {
+                self.insert(collection, id, vector, *replace)
+            }
+            Change::DeleteRow { collection, id } => self.delete_row(collection, id),
+            Change::Put { keyspace, key, value } => self.put(keyspace, key, value),
+            Change::Delete { keyspace, key } => self.delete(keyspace, key),
+        }
+    }
+
+    fn create_collection(&mut self, name: &str, params: &Params) -> Result<(), CommitError> {
+        check_name(name)?;
+        let invalid = |source| CommitError::Params { name: name.to_owned(), source };
+        params.validate().map_err(invalid)?;
+        if let Ok(index) = self.collection(name) {
+            let existing = &self.collections[index].params;
+            if existing == params {
+                return Ok(());
+            }
+            return Err(CommitError::CollectionExists {
+                name: name.to_owned(),
+                existing: ShowParams(existing.clone()),
+                asked: ShowParams(params.clone()),
+            });
+        }
+        let id = self.next_collection;
+        self.next_collection = next_number("collections", id)?;
+        self.emit(&Record::CreateCollection { collection: id, name, params: params.clone() })?;
+        let (name, params) = (name.to_owned(), params.clone());
+        self.collections.push(DraftCollection { name, id, params, next_row: 0 });
+        Ok(())
+    }
+
+    fn insert(
+        &mut self,
+        name: &str,
+        id: &Id,
+        vector: &[f32],
+        replace: bool,
+    ) -> Result<(), CommitError> {
+        let index = self.collection(name)?;
+        check_id(id)?;
+        check_vector(name, &self.collections[index].params, id, vector)?;
+        let collection = self.collections[index].id;
+        let replaces = self.row_of(collection, id);
+        if replaces.is_some() && !replace {
+            return Err(CommitError::DuplicateId { collection: name.to_owned(), id: id.clone() });
+        }
+        let row = self.collections[index].next_row;
+        if row >= ROWS_MAX {
+            let (limit, found) = (ROWS_MAX as usize, row as usize + 1);
+            return Err(CommitError::TooLarge { what: "number of rows", found, limit });
+        }
+        self.collections[index].next_row = row + 1;
+        self.rows.insert((collection, id.clone()), Some(row));
+        let vector = bytemuck::cast_slice(vector);
+        self.emit(&Record::Insert { collection, row, replaces, id: id.clone(), vector })
+    }
+
+    fn delete_row(&mut self, name: &str, id: &Id) -> Result<(), CommitError> {
+        let index = self.collection(name)?;
+        check_id(id)?;
+        let collection = self.collections[index].id;
+        match self.row_of(collection, id) {
+            None => Ok(()),
+            Some(row) => {
+                self.rows.insert((collection, id.clone()), None);
+                self.emit(&Record::DeleteRow { collection, row })
+            }
+        }
+    }
+
+    fn put(&mut self, name: &str, key: &[u8], value: &[u8]) -> Result<(), CommitError> {
+        check_key(key)?;
+        check_len("value", value.len(), VALUE_LEN_BYTES_MAX)?;
+        let keyspace = match self.keyspace(name) {
+            Some(keyspace) => keyspace,
+            None => self.create_keyspace(name)?,
+        };
+        self.emit(&Record::Put { keyspace, key, value })
+    }
+
+    /// A key that is not there is still logged: whether it is would cost more to find out.
+    fn delete(&mut self, name: &str, key: &[u8]) -> Result<(), CommitError> {
+        check_name(name)?;
+        check_key(key)?;
+        match self.keyspace(name) {
+            None => Ok(()),
+            Some(keyspace) => self.emit(&Record::Delete { keyspace, key }),
+        }
+    }
+
+    fn keyspace(&self, name: &str) -> Option<u32> {
+        self.keyspaces.get(name).copied().or_else(|| self.state.keyspace(name).map(|k| k.id))
+    }
+
+    fn create_keyspace(&mut self, name: &str) -> Result<u32, CommitError> {
+        check_name(name)?;
+        let keyspace = self.next_keyspace;
+        self.next_keyspace = next_number("keyspaces", keyspace)?;
+        self.emit(&Record::CreateKeyspace { keyspace, name })?;
+        self.keyspaces.insert(name.to_owned(), keyspace);
+        Ok(keyspace)
+    }
+
+    /// Index of a collection in the draft.
+    fn collection(&mut self, name: &str) -> Result<usize, CommitError> {
+        if let Some(index) = self.collections.iter().rposition(|known| known.name == name) {
+            return Ok(index);
+        }
+        let unknown = || CommitError::UnknownCollection { name: shorten(name) };
+        let found = self.state.collection(name).ok_or_else(unknown)?;
+        let (id, params, next_row) = (found.id, found.params.clone(), found.row_count());
+        self.collections.push(DraftCollection { name: name.to_owned(), id, params, next_row });
+        Ok(self.collections.len() - 1)
+    }
+
+    fn row_of(&self, collection: u32, id: &Id) -> Option<u32> {
+        let known = || self.state.collection_by_id(collection)?.row_of(id);
+        // The key is cloned only where the batch has changed ids before.
+        if self.rows.is_empty() {
+            return known();
+        }
+        self.rows.get(&(collection, id.clone())).copied().unwrap_or_else(known)
+    }
+
+    fn emit(&mut self, record: &Record<'_>) -> Result<(), CommitError> {
+        record.encode(&mut self.out.body);
+        self.out.records += 1;
+        check_len("number of records in a batch", self.out.records as usize, BATCH_RECORDS_MAX)?;
+        check_len("length of a batch in bytes", self.out.body.len(), BATCH_LEN_BYTES_MAX)
+    }
+}
+
+fn next_number(what: &'static str, number: u32) -> Result<u32, CommitError> {
+    let (found, limit) = (number as usize, u32::MAX as usize - 1);
+    number.checked_add(1).ok_or(CommitError::TooLarge { what, found, limit })
+}
+
+fn check_len(what: &'static str, found: usize, limit: usize) -> Result<(), CommitError> {
+    if found <= limit { Ok(()) } else { Err(CommitError::TooLarge { what, found, limit }) }
+}
+
+fn check_key(key: &[u8]) -> Result<(), CommitError> {
+    if key.is_empty() {
+        return Err(CommitError::Empty { what: "key" });
+    }
+    check_len("key", key.len(), KEY_LEN_BYTES_MAX)
+}
+
+fn check_id(id: &Id) -> Result<(), CommitError> {
+    match id {
+        Id::Int(_) => Ok(()),
+        Id::Bytes(bytes) if bytes.is_empty() => Err(CommitError::Empty { what: "id" }),
+        Id::Bytes(bytes) => check_len("id", bytes.len(), ID_LEN_BYTES_MAX),
+    }
+}
+
+/// Names appear in listings, paths of exports and commands: no separators, no control characters.
+fn check_name(name: &str) -> Result<(), CommitError> {
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
+    let good = (1..=NAME_LEN_BYTES_MAX).contains(&name.len())
+        && !name.starts_with('.')
+        && !name.contains("..")
+        && name.chars().all(plain);
+    if good { Ok(()) } else { Err(CommitError::Name { name: shorten(name) }) }
+}
+
+/// At most 40 characters, printable.
+fn shorten(name: &str) -> String {
+    let mut short: String = name.chars().take(40).flat_map(char::escape_debug).collect();
+    if name.chars().count() > 40 {
+        short.push_str("...");
+    }
+    short
+}
+
+fn check_vector(name: &str, params: &Params, id: &Id, vector: &[f32]) -> Result<(), CommitError> {
+    let (collection, expected) = (name.to_owned(), params.dims);
+    if vector.len() != expected as usize {
+        let (id, found) = (id.clone(), vector.len());
+        return Err(CommitError::Dimension { collection, id, expected, found });
+    }
+    if let Err(VectorFault::NonFinite { index }) = check_finite(vector) {
+        return Err(CommitError::NotFinite { collection, id: id.clone(), component: index });
+    }
+    if params.metric == Metric::Cosine && vector.iter().all(|&component| component == 0.0) {
+        return Err(CommitError::ZeroVector { collection, id: id.clone() });
+    }
+    Ok(())
+}

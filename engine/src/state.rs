@@ -1,0 +1,147 @@
+//! All collections and keyspaces, and what a record does to them.
+//!
+//! Keeps the one way in which records take effect, used by commits and by replay alike. Records
+//! have been checked by `sequence` before they were logged; one that does not fit is damage.
+
+use crate::codec::Reader;
+use crate::collection::Collection;
+use crate::keyspace::Keyspace;
+use crate::record::Record;
+use std::collections::BTreeMap;
+use std::ops::Deref;
+
+/// Everything that is visible. `V` is the storage's view of a sealed file.
+pub(crate) struct State<V> {
+    collections: BTreeMap<u32, Collection<V>>,
+    collection_names: BTreeMap<String, u32>,
+    keyspaces: BTreeMap<u32, Keyspace>,
+    keyspace_names: BTreeMap<String, u32>,
+    pub(crate) next_collection: u32,
+    pub(crate) next_keyspace: u32,
+}
+
+impl<V: Deref<Target = [u8]>> State<V> {
+    pub(crate) fn new(next_collection: u32, next_keyspace: u32) -> Self {
+        Self {
+            collections: BTreeMap::new(),
+            collection_names: BTreeMap::new(),
+            keyspaces: BTreeMap::new(),
+            keyspace_names: BTreeMap::new(),
+            next_collection,
+            next_keyspace,
+        }
+    }
+
+    pub(crate) fn collection(&self, name: &str) -> Option<&Collection<V>> {
+        self.collections.get(self.collection_names.get(name)?)
+    }
+
+    pub(crate) fn keyspace(&self, name: &str) -> Option<&Keyspace> {
+        self.keyspaces.get(self.keyspace_names.get(name)?)
+    }
+
+    pub(crate) fn collection_by_id(&self, id: u32) -> Option<&Collection<V>> {
+        self.collections.get(&id)
+    }
+
+    /// In order of creation.
+    pub(crate) fn collections(&self) -> impl Iterator<Item = &Collection<V>> {
+        self.collections.values()
+    }
+
+    pub(crate) fn collections_mut(&mut self) -> impl Iterator<Item = &mut Collection<V>> {
+        self.collections.values_mut()
+    }
+
+    pub(crate) fn collection_mut(&mut self, id: u32) -> Option<&mut Collection<V>> {
+        self.collections.get_mut(&id)
+    }
+
+    /// In order of creation.
+    pub(crate) fn keyspaces(&self) -> impl Iterator<Item = &Keyspace> {
+        self.keyspaces.values()
+    }
+
+    pub(crate) fn keyspaces_mut(&mut self) -> impl Iterator<Item = &mut Keyspace> {
+        self.keyspaces.values_mut()
+    }
+
+    /// Takes in a collection.
+    ///
+    /// # Errors
+    /// Damage if its number or name is taken.
+    pub(crate) fn add_collection(&mut self, collection: Collection<V>) -> Result<(), &'static str> {
+        if self.collection_names.contains_key(&collection.name) {
+            return Err("name");
+        }
+        self.next_collection =
+            self.next_collection.max(collection.id.checked_add(1).ok_or("collection")?);
+        self.collection_names.insert(collection.name.clone(), collection.id);
+        let before = self.collections.insert(collection.id, collection);
+        if before.is_some() { Err("collection") } else { Ok(()) }
+    }
+
+    /// Takes in a keyspace.
+    ///
+    /// # Errors
+    /// Damage if its number or name is taken.
+    pub(crate) fn add_keyspace(&mut self, keyspace: Keyspace) -> Result<(), &'static str> {
+        if self.keyspace_names.contains_key(&keyspace.name) {
+            return Err("name");
+        }
+        self.next_keyspace = self.next_keyspace.max(keyspace.id.checked_add(1).ok_or("keyspace")?);
+        self.keyspace_names.insert(keyspace.name.clone(), keyspace.id);
+        let before = self.keyspaces.insert(keyspace.id, keyspace);
+        if before.is_some() { Err("keyspace") } else { Ok(()) }
+    }
+
+    /// Applies every record of a frame's body.
+    ///
+    /// # Errors
+    /// The field that is damaged.
+    pub(crate) fn apply_all(&mut self, body: &[u8]) -> Result<(), &'static str> {
+        let mut records = Reader::new(body);
+        while !records.is_empty() {
+            self.apply(Record::decode(&mut records)?)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a frame's body is whole records, applied or not.
+    ///
+    /// # Errors
+    /// The field that is damaged.
+    pub(crate) fn check_all(body: &[u8]) -> Result<(), &'static str> {
+        let mut records = Reader::new(body);
+        while !records.is_empty() {
+            Record::decode(&mut records)?;
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, record: Record<'_>) -> Result<(), &'static str> {
+        match record {
+            Record::CreateCollection { collection, name, params } => {
+                self.add_collection(Collection::new(collection, name.to_owned(), params))
+            }
+            Record::Insert { collection, row, replaces, id, vector } => {
+                let collection = self.collections.get_mut(&collection).ok_or("collection")?;
+                collection.insert(row, replaces, id, vector)
+            }
+            Record::DeleteRow { collection, row } => {
+                self.collections.get_mut(&collection).ok_or("collection")?.delete(row)
+            }
+            Record::CreateKeyspace { keyspace, name } => {
+                self.add_keyspace(Keyspace::new(keyspace, name.to_owned()))
+            }
+            Record::Put { keyspace, key, value } => {
+                self.keyspaces.get_mut(&keyspace).ok_or("keyspace")?.put(key, value);
+                Ok(())
+            }
+            Record::Delete { keyspace, key } => {
+                self.keyspaces.get_mut(&keyspace).ok_or("keyspace")?.remove(key);
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! What is in a database, and how large it is.
+
+use crate::collection::Collection;
+use crate::damage::Lsn;
+use crate::database::Database;
+use crate::log::segment;
+use crate::open::RecoveryReport;
+use gannet_hnsw::Params;
+use gannet_storage::{Caps, Error, FileMeta, Storage};
+use std::ops::Deref;
+
+/// A database at one moment.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Collections in order of creation.
+    pub collections: Vec<CollectionStats>,
+    /// Keyspaces in order of creation.
+    pub keyspaces: Vec<KeyspaceStats>,
+    /// The last record; it is durable and visible.
+    pub last_lsn: Lsn,
+    /// The checkpoint in force; 0 for none.
+    pub checkpoint_lsn: Lsn,
+    /// Number of log segments.
+    pub log_segments: u64,
+    /// Their length in bytes.
+    pub log_bytes: u64,
+    /// Length of all files in bytes, the log included.
+    pub file_bytes: u64,
+    /// Every file with its length in bytes, sorted by name.
+    pub files: Vec<FileMeta>,
+    /// What opening found and did.
+    pub recovery: RecoveryReport,
+    /// What the storage is.
+    pub backend: Caps,
+}
+
+/// One collection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CollectionStats {
+    /// Its name.
+    pub name: String,
+    /// Its parameters.
+    pub params: Params,
+    /// Vectors in it.
+    pub rows: u64,
+    /// Of these, how many the graph holds; the others are scanned.
+    pub in_graph: u64,
+    /// Rows that were deleted or replaced and still take space.
+    pub dead: u64,
+    /// Memory in bytes: rows, ids and graph.
+    pub bytes: u64,
+}
+
+/// One keyspace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KeyspaceStats {
+    /// Its name.
+    pub name: String,
+    /// Keys in it.
+    pub keys: u64,
+    /// Length of its keys and values in bytes.
+    pub bytes: u64,
+}
+
+fn collection_stats<V: Deref<Target = [u8]>>(collection: &Collection<V>) -> CollectionStats {
+    CollectionStats {
+        name: collection.name.clone(),
+        params: collection.params.clone(),
+        rows: collection.live_count(),
+        in_graph: collection.live_in_graph(),
+        dead: collection.dead_count(),
+        bytes: collection.memory_bytes(),
+    }
+}
+
+impl<S: Storage> Database<S> {
+    /// One collection; `None` where there is none of that name.
+    pub fn collection(&self, name: &str) -> Option<CollectionStats> {
+        self.state.read().collection(name).map(collection_stats)
+    }
+
+    /// Everything there is to say. Cost: a listing of the directory, and a step a row for ids made
+    /// of bytes.
+    ///
+    /// # Errors
+    /// The directory cannot be listed.
+    pub fn stats(&self) -> Result<Stats, Error> {
+        let (last_lsn, checkpoint_lsn) = {
+            let writer = self.writer.lock();
+            (writer.log.end().lsn, writer.manifest.position.lsn)
+        };
+        let files = self.storage.list()?;
+        let is_log = |meta: &&FileMeta| segment::number_of(&meta.name).is_some();
+        let state = self.state.read();
+        let keyspaces = state.keyspaces().map(|keyspace| KeyspaceStats {
+            name: keyspace.name.clone(),
+            keys: keyspace.entries.len() as u64,
+            bytes: keyspace.bytes,
+        });
+        Ok(Stats {
+            collections: state.collections().map(collection_stats).collect(),
+            keyspaces: keyspaces.collect(),
+            last_lsn,
+            checkpoint_lsn,
+            log_segments: files.iter().filter(is_log).count() as u64,
+            log_bytes: files.iter().filter(is_log).map(|meta| meta.len_bytes).sum(),
+            file_bytes: files.iter().map(|meta| meta.len_bytes).sum(),
+            files,
+            recovery: self.report.clone(),
+            backend: self.storage.caps(),
+        })
+    }
+}

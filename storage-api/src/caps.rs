@@ -1,0 +1,34 @@
+//! What a backend can do natively: for logs, benchmarks and people. Behaviour never depends on it.
+
+/// A backend's own description of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "a table of yes and no, never decided on")]
+pub struct Caps {
+    /// Short name: `std`, `uring`, `mmap`, `memory`, `sim`, ...
+    pub name: &'static str,
+    /// Transfers bypass the page cache.
+    pub direct_io: bool,
+    /// [`SealedFile::view`](crate::SealedFile::view) copies nothing.
+    pub zero_copy_views: bool,
+    /// A durable write is one request to the kernel.
+    pub fused_sync: bool,
+    /// Reads that one queue keeps in flight at the most; 1 means that `submit` reads at once.
+    pub queue_depth_max: u16,
+    /// Survives the end of the process.
+    pub persistent: bool,
+}
+
+impl Caps {
+    /// A persistent backend of that name with nothing special; set the fields that differ.
+    #[must_use]
+    pub const fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            direct_io: false,
+            zero_copy_views: false,
+            fused_sync: false,
+            queue_depth_max: 1,
+            persistent: true,
+        }
+    }
+}

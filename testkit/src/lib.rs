@@ -1,0 +1,1 @@
+//! Simulated storage, crash enumeration, conformance suite and oracle for Gannet.
