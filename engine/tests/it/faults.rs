@@ -1,0 +1,122 @@
+//! Failures of the storage: what is acknowledged stays, what is unknown is said to be.
+
+use crate::contents::{Contents, checkpoint, config, example, open, params, shown, vector};
+use gannet::storage::ErrorKind;
+use gannet::{CheckpointError, CommitError, Database, Metric, WriteBatch};
+use gannet_testkit::sim::SimDisk;
+use std::ops::ControlFlow;
+
+fn one_put(contents: &mut Contents, key: &str) -> WriteBatch {
+    let mut batch = WriteBatch::new();
+    contents.put(&mut batch, key, "x");
+    batch
+}
+
+#[test]
+fn the_nth_call_fails_and_nothing_acknowledged_is_lost() {
+    for kind in [ErrorKind::Io, ErrorKind::NoSpace] {
+        for sticky in [false, true] {
+            for nth in 1.. {
+                let disk = SimDisk::new();
+                let mut contents = example(&disk);
+                let db = open(&disk, 3);
+                disk.fail_nth(nth, kind, sticky);
+                let mut unknown = None;
+                let mut failed = false;
+                for key in ["k1", "k2"] {
+                    let mut with = contents.clone();
+                    match db.commit(one_put(&mut with, key)) {
+                        Ok(_) => contents = with,
+                        Err(CommitError::Unknown(_)) => {
+                            failed = true;
+                            unknown = Some(with);
+                        }
+                        Err(_) => failed = true,
+                    }
+                    failed |= db.checkpoint(&mut |_| ControlFlow::Continue(())).is_err();
+                }
+                assert_eq!(shown(&db, 200), contents, "reads go on: {kind:?} {sticky} {nth}");
+                drop(db);
+                let after = disk.kill();
+                let seen = shown(&open(&after, 4), 200);
+                let fits = seen == contents || unknown.is_some_and(|with| seen == with);
+                assert!(fits, "{kind:?} sticky {sticky} nth {nth}: {seen:?}");
+                if !failed {
+                    assert!(nth > 10, "only {nth} calls");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_failed_log_write_poisons_and_only_a_reopen_clears_it() {
+    let disk = SimDisk::new();
+    let mut contents = Contents::default();
+    let db = open(&disk, 1);
+    db.commit(one_put(&mut contents, "a")).unwrap();
+    disk.fail_nth(1, ErrorKind::Io, false);
+    let mut with = contents.clone();
+    let batch = one_put(&mut with, "b");
+    assert!(matches!(db.commit(batch.clone()), Err(CommitError::Unknown(_))));
+    assert!(matches!(db.commit(batch.clone()), Err(CommitError::Poisoned)));
+    let refused = db.checkpoint(&mut |_| ControlFlow::Continue(()));
+    assert!(matches!(refused, Err(CheckpointError::Poisoned)));
+    assert_eq!(shown(&db, 1), contents);
+    assert!(matches!(db.close(), Err(CommitError::Poisoned)));
+    let db = open(&disk.kill(), 2);
+    db.commit(batch).unwrap();
+    assert_eq!(shown(&db, 1), with);
+}
+
+#[test]
+fn a_full_disk_is_met_before_anything_is_written_and_does_not_poison() {
+    let disk = SimDisk::new();
+    let mut contents = Contents::default();
+    let db = open(&disk, 1);
+    let mut with = contents.clone();
+    let batch = one_put(&mut with, "a");
+    // The first commit makes root and segment: every call of that may meet a full disk.
+    let mut refused = 0;
+    for nth in 1.. {
+        disk.fail_nth(nth, ErrorKind::NoSpace, false);
+        match db.commit(batch.clone()) {
+            Err(CommitError::NoSpace(_)) => refused += 1,
+            Ok(_) => break,
+            Err(error) => panic!("call {nth}: {error:?}"),
+        }
+        assert_eq!(shown(&db, 1), contents);
+    }
+    assert!(refused >= 5, "{refused}");
+    contents = with;
+    assert_eq!(shown(&db, 1), contents);
+    drop(db);
+    assert_eq!(shown(&open(&disk.kill(), 2), 1), contents);
+}
+
+#[test]
+fn a_cancelled_checkpoint_changes_nothing_on_disk_and_the_next_one_goes_on() {
+    let disk = SimDisk::new();
+    let db = open(&disk, 1);
+    db.create_collection("c", params(Metric::L2)).unwrap();
+    let mut batch = WriteBatch::new();
+    (0..200).for_each(|id| batch.insert("c", id, &vector(id)));
+    db.commit(batch).unwrap();
+    let before = disk.digest();
+    let cancelled = db.checkpoint(&mut |_| ControlFlow::Break(()));
+    assert!(matches!(cancelled, Err(CheckpointError::Cancelled)));
+    assert_eq!(disk.digest(), before);
+    assert!(db.collection("c").unwrap().in_graph > 0);
+    checkpoint(&db);
+    assert_eq!(db.collection("c").unwrap().in_graph, 200);
+}
+
+#[test]
+fn a_second_opener_is_refused() {
+    let disk = SimDisk::new();
+    let first = open(&disk, 1);
+    assert_eq!(disk.open().expect_err("locked").kind(), ErrorKind::Locked);
+    drop(first);
+    assert!(Database::open(disk.open().unwrap(), config(2)).is_ok());
+}

@@ -1,0 +1,8 @@
+//! What the engine promises, tried from outside.
+
+mod contents;
+mod damage;
+mod faults;
+mod input;
+mod reopen;
+mod searching;
