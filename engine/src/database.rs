@@ -81,6 +81,7 @@ impl<S: Storage> Database<S> {
     ///
     /// # Errors
     /// [`OpenError`]; nothing on disk was changed.
+    #[expect(clippy::needless_pass_by_value, reason = "settings belong to the database")]
     pub fn open(storage: S, config: Config) -> Result<Self, OpenError> {
         config.validate()?;
         let workers = Workers::new(config.threads);
@@ -123,6 +124,10 @@ impl<S: Storage> Database<S> {
     ///
     /// # Errors
     /// [`CommitError`]. Nothing of the batch is visible; only after `Unknown` may a reopen find it.
+    ///
+    /// # Panics
+    /// If a batch that passed every check does not apply: a fault of the engine. The database is
+    /// then poisoned.
     #[expect(clippy::needless_pass_by_value, reason = "a batch is committed once")]
     pub fn commit(&self, batch: WriteBatch) -> Result<Commit, CommitError> {
         let mut writer = self.writer.lock();
@@ -166,7 +171,7 @@ impl<S: Storage> Database<S> {
         keyspace: &str,
         from: Bound<&[u8]>,
         to: Bound<&[u8]>,
-        each: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+        mut each: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), ReadError> {
         let state = self.state.read();
         let Some(keyspace) = state.keyspace(keyspace) else { return Ok(()) };

@@ -154,7 +154,7 @@ impl Manifest {
         let mut keyspaces = Vec::new();
         for _ in 0..r.u32()? {
             let (id, name) = (r.u32()?, r.text_u16()?.to_owned());
-            let keyspace = KeyspaceEntry { id, name, table: file(r)? };
+            let keyspace = KeyspaceEntry { id, name, table: file(r).ok()? };
             keyspaces.push(Some(keyspace).filter(|k| k.id < next_keyspace)?);
         }
         let sorted = collections.is_sorted_by(|a, b| a.id < b.id)
@@ -184,7 +184,7 @@ impl Manifest {
             next_row = next_row.checked_add(entry.count)?;
             rows.push(entry);
         }
-        Some(CollectionEntry { id, name, params, rows, dead: file(r)?, graph: file(r)? })
+        Some(CollectionEntry { id, name, params, rows, dead: file(r).ok()?, graph: file(r).ok()? })
     }
 }
 
@@ -202,9 +202,14 @@ fn put_file(out: &mut Vec<u8>, file: Option<FileRef>) {
     file.unwrap_or(FileRef { number: 0, len_bytes: 0, header_crc: 0 }).encode(out);
 }
 
-fn file(r: &mut Reader<'_>) -> Option<Option<FileRef>> {
-    Some(Some(FileRef::decode(r)?).filter(|file| file.number != 0))
+/// A file, or `None` for the number 0, where the bytes are there.
+fn file(r: &mut Reader<'_>) -> Result<Option<FileRef>, ShortManifest> {
+    let file = FileRef::decode(r).ok_or(ShortManifest)?;
+    Ok(Some(file).filter(|file| file.number != 0))
 }
+
+/// The bytes end early.
+struct ShortManifest;
 
 #[cfg(test)]
 mod tests {

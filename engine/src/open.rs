@@ -111,7 +111,7 @@ pub(crate) fn recover_database<S: Storage>(
 
 /// A new database, if there is nothing that belongs to an old one or to somebody else.
 fn begin<S: Storage>(files: &[FileMeta], config: &Config) -> Result<Recovered<S>, OpenError> {
-    for meta in files.iter().filter(|meta| meta.name.as_str() != root::TEMP_FILE) {
+    if let Some(meta) = files.iter().find(|meta| meta.name.as_str() != root::TEMP_FILE) {
         let ours =
             segment::number_of(&meta.name).is_some() || FileKind::of_name(&meta.name).is_some();
         if ours {
@@ -167,9 +167,9 @@ fn load<S: Storage>(
         RecoveryReport { checkpoint_lsn: manifest.position.lsn, ..RecoveryReport::default() };
     let mut discarded = Vec::new();
     let mut state = load_state(storage, database, slot.manifest, &manifest, &mut discarded)?;
-    let mut apply = |_first: Lsn, body: &[u8]| state.apply_all(body);
+    let apply = |_first: Lsn, body: &[u8]| state.apply_all(body);
     let start = manifest.position;
-    let end = recover(storage, database, manifest.log_first, start, executor, &mut apply)?;
+    let end = recover(storage, database, manifest.log_first, start, executor, apply)?;
     for (id, reason) in discarded {
         report.index_actions.extend(rebuild_graph(&mut state, id, reason, executor));
     }

@@ -242,7 +242,9 @@ mod tests {
     #[test]
     fn records_come_back_in_order() {
         let mut bytes = Vec::new();
-        examples().iter().for_each(|record| record.encode(&mut bytes));
+        for record in examples() {
+            record.encode(&mut bytes);
+        }
         let mut reader = Reader::new(&bytes);
         for record in examples() {
             assert_eq!(Record::decode(&mut reader), Ok(record));

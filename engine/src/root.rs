@@ -165,8 +165,8 @@ mod tests {
     use super::*;
     use gannet_storage::MemStorage;
 
-    fn manifest(number: u64) -> Option<FileRef> {
-        Some(FileRef { number, len_bytes: 8192, header_crc: 5 })
+    fn manifest(number: u64) -> FileRef {
+        FileRef { number, len_bytes: 8192, header_crc: 5 }
     }
 
     #[test]
@@ -179,7 +179,7 @@ mod tests {
             newest(&storage),
             (1, Slot { database: [3; 16], generation: 1, manifest: None })
         );
-        let slot = Slot { database: [3; 16], generation: 2, manifest: manifest(9) };
+        let slot = Slot { database: [3; 16], generation: 2, manifest: Some(manifest(9)) };
         write(&storage, 0, &slot).unwrap();
         assert_eq!(newest(&storage), (0, slot));
         let file = storage.open(&name(FILE)).unwrap();
@@ -195,7 +195,8 @@ mod tests {
     #[test]
     fn every_flipped_byte_of_a_slot_is_noticed_and_its_bytes_are_pinned() {
         let mut block = vec![0; SLOT_LEN_BYTES];
-        let slot = Slot { database: *b"0123456789abcdef", generation: 3, manifest: manifest(2) };
+        let slot =
+            Slot { database: *b"0123456789abcdef", generation: 3, manifest: Some(manifest(2)) };
         encode(&slot, &mut block);
         assert_eq!(decode(&block), Ok(slot));
         assert_eq!(crc32fast::hash(&block), 0x2121_a482, "the format has changed");

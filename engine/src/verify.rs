@@ -57,9 +57,10 @@ impl fmt::Display for Fault {
 
 impl From<OpenError> for Fault {
     fn from(error: OpenError) -> Self {
-        match error {
-            OpenError::Corrupt(corruption) => Self::Corrupt(corruption),
-            other => Self::Unreadable(other),
+        if let OpenError::Corrupt(corruption) = error {
+            Self::Corrupt(corruption)
+        } else {
+            Self::Unreadable(error)
         }
     }
 }
@@ -137,10 +138,10 @@ fn verify_log<S: Storage>(
     manifest: &Manifest,
     report: &mut VerifyReport,
 ) {
-    let mut decode = |_first, body: &[u8]| State::<Vec<u8>>::check_all(body);
+    let decode = |_first, body: &[u8]| State::<Vec<u8>>::check_all(body);
     let executor = Executor::Serial;
     let (first, start) = (manifest.log_first, manifest.position);
-    match recover(storage, database, first, start, &executor, &mut decode) {
+    match recover(storage, database, first, start, &executor, decode) {
         Ok(end) => {
             report.bytes += end.bytes;
             report.files += end.next_number - first;

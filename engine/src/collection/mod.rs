@@ -86,7 +86,9 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
         self.with_rows(|rows| {
             let mut vector = rows.row(row)[..self.params.dims as usize].to_vec();
             if let Some(norm) = self.norms.get(row as usize) {
-                vector.iter_mut().for_each(|component| *component *= norm);
+                for component in &mut vector {
+                    *component *= norm;
+                }
             }
             vector
         })

@@ -37,6 +37,12 @@ struct Segment<F> {
     file: F,
 }
 
+/// The segments that belong to the log, in order, and the number after the last of them.
+struct LiveSegments<F> {
+    segments: Vec<Segment<F>>,
+    next_number: u64,
+}
+
 /// Reads the log from segment `first_number` on, which begins behind `start`, and gives every frame's
 /// body to `apply` with its first LSN, in order.
 ///
@@ -48,9 +54,9 @@ pub(crate) fn recover<S: Storage>(
     first_number: u64,
     start: LogPosition,
     executor: &Executor,
-    apply: &mut dyn FnMut(Lsn, &[u8]) -> Result<(), &'static str>,
+    mut apply: impl FnMut(Lsn, &[u8]) -> Result<(), &'static str>,
 ) -> Result<LogEnd, OpenError> {
-    let (segments, next_number) = live_segments(storage, database, first_number)?;
+    let LiveSegments { segments, next_number } = live_segments(storage, database, first_number)?;
     let mut end =
         LogEnd { position: start, next_number, frames: 0, records: 0, bytes: 0, torn_bytes: 0 };
     let wave_len = executor.thread_count().max(1);
@@ -151,12 +157,12 @@ fn stop_offset(scan: &Scan, len: usize) -> u64 {
     }
 }
 
-/// The segments that belong to the log, in order, and the number after the last of them.
+/// Finds them; the last one is settled on the media.
 fn live_segments<S: Storage>(
     storage: &S,
     database: [u8; 16],
     first_number: u64,
-) -> Result<(Vec<Segment<S::Sealed>>, u64), OpenError> {
+) -> Result<LiveSegments<S::Sealed>, OpenError> {
     let mut numbers: Vec<u64> =
         storage.list()?.iter().filter_map(|meta| segment::number_of(&meta.name)).collect();
     numbers.retain(|&number| number >= first_number);
@@ -168,7 +174,7 @@ fn live_segments<S: Storage>(
         headers.push(header_of(storage, database, number)?);
     }
     let Some(last) = headers.iter().rposition(Option::is_some) else {
-        return Ok((Vec::new(), first_number));
+        return Ok(LiveSegments { segments: Vec::new(), next_number: first_number });
     };
     let mut segments = Vec::new();
     for (index, (&number, header)) in numbers.iter().zip(headers).enumerate().take(last + 1) {
@@ -185,7 +191,7 @@ fn live_segments<S: Storage>(
             if index == last { settle(storage, number)? } else { storage.open_sealed(&name)? };
         segments.push(Segment { header, file });
     }
-    Ok((segments, numbers[last] + 1))
+    Ok(LiveSegments { segments, next_number: numbers[last] + 1 })
 }
 
 /// Makes what a dead process may have left in the cache durable, then forgets the cache, so that

@@ -60,11 +60,10 @@ pub(crate) fn scan(bytes: &[u8], header: &SegmentHeader) -> Scan {
         // The next frame begins right here (groups that shared a block) or at the next block.
         let mut step = frame_at(bytes, at, header.salt, position);
         if let Step::Not(damage) = step {
-            let block = at.next_multiple_of(BLOCK_SIZE);
-            step = match frame_at(bytes, block, header.salt, position) {
-                Step::Not(_) => Step::Not(damage),
-                found => found,
-            };
+            step = frame_at(bytes, at.next_multiple_of(BLOCK_SIZE), header.salt, position);
+            if let Step::Not(_) = step {
+                step = Step::Not(damage);
+            }
         }
         match step {
             Step::Frame(frame) => {
@@ -118,8 +117,8 @@ pub(crate) fn witness(bytes: &[u8], salt: u64, from: usize, lost: Lsn) -> Option
         let (header, _) = FrameHeader::decode(salt, bytes.get(at..)?).ok()?;
         Some(header.durable_upto).filter(|&durable| durable >= lost)
     };
-    let last = bytes.len().saturating_sub(HEADER_LEN_BYTES);
-    (from.next_multiple_of(ALIGN)..=last).step_by(ALIGN).filter_map(durable_upto).max()
+    let end = (bytes.len() + 1).saturating_sub(HEADER_LEN_BYTES);
+    (from.next_multiple_of(ALIGN)..end).step_by(ALIGN).filter_map(durable_upto).max()
 }
 
 #[cfg(test)]

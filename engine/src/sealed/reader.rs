@@ -45,10 +45,14 @@ impl<F: SealedFile> SealedReader<F> {
     ) -> Result<Self, OpenError> {
         let name = kind.file_name(expected.number);
         let damaged = |offset, damage| Corruption::new(&name, offset, damage);
-        let file = storage.open_sealed(&name).map_err(|error| match error.kind() {
-            ErrorKind::NotFound => damaged(0, Damage::Missing).into(),
-            ErrorKind::BadLength => damaged(0, Damage::Length).into(),
-            _ => OpenError::Storage(error),
+        let file = storage.open_sealed(&name).map_err(|error| {
+            if error.kind() == ErrorKind::NotFound {
+                damaged(0, Damage::Missing).into()
+            } else if error.kind() == ErrorKind::BadLength {
+                damaged(0, Damage::Length).into()
+            } else {
+                OpenError::Storage(error)
+            }
         })?;
         if file.len_bytes() != expected.len_bytes || expected.len_bytes < BLOCK {
             return Err(damaged(0, Damage::Length).into());

@@ -67,7 +67,7 @@ impl Contents {
 /// Everything that `db` shows, by way of every kind of read; searches must agree with the vectors.
 pub(crate) fn shown<S: Storage>(db: &Database<S>, ids: u64) -> Contents {
     let mut contents = Contents::default();
-    db.scan("kv", Bound::Unbounded, Bound::Unbounded, &mut |key, value| {
+    db.scan("kv", Bound::Unbounded, Bound::Unbounded, |key, value| {
         contents.keys.insert(key.to_vec(), value.to_vec());
         ControlFlow::Continue(())
     })

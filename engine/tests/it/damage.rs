@@ -77,7 +77,7 @@ fn every_flipped_byte_of_every_file_is_refused_repaired_or_harmless() {
         harmless: a.harmless + b.harmless,
     };
     let total = outcomes.reduce(Outcome::default, sum);
-    println!("{} bytes flipped: {total:?}", places.len());
+    eprintln!("{} bytes flipped: {total:?}", places.len());
     assert!(total.refused > 300 && total.repaired > 1000 && total.harmless > 1000, "{total:?}");
 }
 

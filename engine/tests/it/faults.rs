@@ -101,7 +101,9 @@ fn a_cancelled_checkpoint_changes_nothing_on_disk_and_the_next_one_goes_on() {
     let db = open(&disk, 1);
     db.create_collection("c", params(Metric::L2)).unwrap();
     let mut batch = WriteBatch::new();
-    (0..200).for_each(|id| batch.insert("c", id, &vector(id)));
+    for id in 0..200 {
+        batch.insert("c", id, &vector(id));
+    }
     db.commit(batch).unwrap();
     let before = disk.digest();
     let cancelled = db.checkpoint(&mut |_| ControlFlow::Break(()));

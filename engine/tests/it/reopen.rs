@@ -59,7 +59,9 @@ fn the_graph_is_not_built_again_after_a_checkpoint() {
     let db = open(&disk, 1);
     db.create_collection("c", params(Metric::Cosine)).unwrap();
     let mut batch = WriteBatch::new();
-    (0..40).for_each(|id| batch.insert("c", id, &vector(id + 1)));
+    for id in 0..40 {
+        batch.insert("c", id, &vector(id + 1));
+    }
     db.commit(batch).unwrap();
     assert_eq!(db.collection("c").unwrap().in_graph, 0);
     let report = checkpoint(&db);
@@ -79,7 +81,9 @@ fn a_second_checkpoint_writes_only_what_has_changed_and_the_third_retires_the_fi
     let db = open(&disk, 1);
     db.create_collection("c", params(Metric::L2)).unwrap();
     let mut batch = WriteBatch::new();
-    (0..10).for_each(|id| batch.insert("c", id, &vector(id)));
+    for id in 0..10 {
+        batch.insert("c", id, &vector(id));
+    }
     batch.put("kv", b"k", b"v");
     db.commit(batch).unwrap();
     assert_eq!(checkpoint(&db).files_written, 4, "rows, graph, table, manifest");
@@ -120,7 +124,9 @@ fn any_number_of_threads_recovers_and_indexes_the_same_bytes() {
         db.create_collection("c", params(Metric::L2)).unwrap();
         for first in (0..3000).step_by(500) {
             let mut batch = WriteBatch::new();
-            (first..first + 500).for_each(|id| batch.insert("c", id, &vector(id)));
+            for id in first..first + 500 {
+                batch.insert("c", id, &vector(id));
+            }
             db.commit(batch).unwrap();
         }
         drop(db);

@@ -24,7 +24,9 @@ fn each_metric_has_its_own_order_and_smaller_is_nearer() {
         let db = open(&disk, 1);
         db.create_collection("c", Params::new(2, metric)).unwrap();
         let mut batch = WriteBatch::new();
-        rows.iter().for_each(|(id, v)| batch.insert("c", *id, v));
+        for (id, v) in &rows {
+            batch.insert("c", *id, v);
+        }
         db.commit(batch).unwrap();
         for indexed in [false, true] {
             for exact in [false, true] {
