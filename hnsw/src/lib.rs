@@ -1,1 +1,73 @@
 //! Vector kernels and the HNSW graph of Gannet: build, search, bytes in and out, no I/O.
+//!
+//! A [`Graph`] holds links between row numbers and nothing else. The vectors stay with the caller
+//! and come along as [`Rows`]; threads come as an [`Executor`]; memory of a search as a
+//! [`SearchContext`]. Equal rows, parameters and batch ends give equal graphs, byte for byte, on
+//! any number of threads and any CPU: distances are summed in one order by every instruction set.
+//!
+//! ```
+//! use std::ops::ControlFlow;
+//!
+//! use gannet_hnsw::{Executor, Graph, Metric, Params, Rows, SearchContext, exact, row_stride};
+//!
+//! // 1,000 points on a line, each row padded to its stride.
+//! let stride = row_stride(2);
+//! let mut floats = vec![0.0; 1000 * stride];
+//! for (row, vector) in floats.chunks_mut(stride).enumerate() {
+//!     vector[0] = row as f32;
+//! }
+//! let chunks = [&floats[..]];
+//! let rows = Rows::new(2, 10, &chunks, 1000);
+//!
+//! let mut graph = Graph::new(Params::new(2, Metric::L2));
+//! let proceed = &mut |_| ControlFlow::Continue(());
+//! assert!(graph.insert_until(&rows, 1000, &Executor::Serial, proceed).is_continue());
+//!
+//! let (mut context, mut found) = (SearchContext::new(), Vec::new());
+//! graph.search(&rows, &[500.2, 0.0], 3, 50, None, &mut context, &mut found);
+//! assert_eq!(found.iter().map(|near| near.row).collect::<Vec<_>>(), [500, 501, 499]);
+//!
+//! let mut truth = Vec::new();
+//! exact(&rows, 0..1000, &[500.2, 0.0], 3, None, graph.kernel(), &mut truth);
+//! assert_eq!(found, truth);
+//! ```
+//!
+//! Limits of this version: rows join a graph and never leave it (a search is told which are live),
+//! and vectors are f32. Under [`Metric::Dot`] short rows are nearest to nobody, so some may be
+//! reachable by [`exact`] alone; so may the newest of very many copies of one vector.
+
+#![deny(unsafe_code)]
+
+mod build;
+mod context;
+mod exact;
+mod executor;
+mod graph;
+mod image;
+mod kernel;
+mod key;
+mod layer;
+mod metric;
+mod params;
+mod pool;
+mod rows;
+mod search;
+mod select;
+mod vector;
+mod visited;
+mod walk;
+
+pub use build::{BATCH_ROWS_MAX, BatchPlan, BuildScratch, next_batch_end};
+pub use context::SearchContext;
+pub use exact::{exact, merge};
+pub use executor::{Executor, ExecutorError};
+pub use graph::Graph;
+pub use image::{GraphFault, LinkFault};
+#[cfg(target_arch = "x86_64")]
+pub use kernel::{Avx2, Avx512};
+pub use kernel::{Isa, Kernel};
+pub use key::Neighbor;
+pub use metric::{Metric, MetricUnknown};
+pub use params::{DIMS_MAX, EF_CONSTRUCTION_MAX, M_MAX, M_MIN, Params, ParamsError, ROWS_MAX};
+pub use rows::{Rows, STRIDE_STEP, row_stride};
+pub use vector::{VectorFault, check_finite, normalise};

@@ -1,0 +1,164 @@
+//! Builds a graph over real vectors and prints recall and speed of its searches.
+//!
+//! `recall BASE QUERIES TRUTH METRIC [THREADS] [M] [EF_CONSTRUCTION]`
+//!
+//! BASE and QUERIES are `.u8bin` or `.fbin` (u32 rows, u32 dims, rows), TRUTH is `.ivecs` (per
+//! query an i32 count, then the rows, nearest first). Recall is by distance: a row found counts if
+//! it is no farther than the true k-th, in f64, so that ties count.
+
+#![expect(clippy::disallowed_methods, reason = "a program: it reads files and the clock")]
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::Instant;
+use std::{env, fs};
+
+use gannet_hnsw::{Executor, Graph, Metric, Params, Rows, SearchContext, normalise, row_stride};
+
+const K: usize = 10;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let args: Vec<String> = env::args().skip(1).collect();
+    let [base, queries, truth, metric, rest @ ..] = &args[..] else {
+        return Err(
+            "usage: recall BASE QUERIES TRUTH METRIC [THREADS] [M] [EF_CONSTRUCTION]".into()
+        );
+    };
+    let metric: Metric = metric.parse()?;
+    let number = |index: usize, default: u32| rest.get(index).map_or(Ok(default), |n| n.parse());
+    let base = Vectors::read(base, metric)?;
+    let queries = Vectors::read(queries, metric)?;
+    let truth = read_truth(truth)?;
+    let exec = Executor::threads(usize::try_from(number(0, 2)?)?)?;
+    let mut params = Params::new(base.dims, metric);
+    params.m = number(1, 16)?.try_into()?;
+    params.ef_construction = number(2, 200)?;
+    params.validate()?;
+    let mut out = io::stdout().lock();
+
+    let chunks = base.chunks();
+    let rows = Rows::new(base.dims, CHUNK_LOG2, &chunks, base.len);
+    let mut graph = Graph::new(params);
+    let began = Instant::now();
+    if graph.insert_until(&rows, base.len, &exec, &mut |_| ControlFlow::Continue(())).is_break() {
+        return Err("nobody asked to stop".into());
+    }
+    let build_s = began.elapsed().as_secs_f64();
+
+    let mut image = Vec::new();
+    graph.encode(&mut image);
+    let began = Instant::now();
+    let decoded = Graph::decode(&image, base.len, graph.params())?;
+    let decode_ms = began.elapsed().as_secs_f64() * 1e3;
+    writeln!(
+        out,
+        "{} rows of {} dims, {metric}, {}, {} threads: built in {build_s:.2} s, {} unreachable, \
+         image {} bytes {:08x}, decoded in {decode_ms:.0} ms",
+        base.len,
+        base.dims,
+        graph.kernel().isa().name(),
+        exec.thread_count(),
+        graph.unreachable_count(),
+        image.len(),
+        crc32fast::hash(&image),
+    )?;
+
+    let mut context = SearchContext::new();
+    for ef in [16, 32, 64, 100, 200] {
+        let mut answers = Vec::new();
+        let mut ends = Vec::new();
+        let began = Instant::now();
+        for query in 0..queries.len {
+            let query = queries.row(query);
+            decoded.search(&rows, query, K, ef, None, &mut context, &mut answers);
+            ends.push(answers.len());
+        }
+        let qps = f64::from(queries.len) / began.elapsed().as_secs_f64();
+        let mut hits = 0u32;
+        let mut start = 0;
+        for (query, &end) in (0..queries.len).zip(&ends) {
+            let vector = queries.row(query);
+            let farthest = truth[query as usize][K - 1];
+            let bound = exact_distance(metric, vector, base.row(farthest));
+            let bound = bound + 1e-6 * bound.abs().max(1e-9);
+            for found in &answers[start..end] {
+                hits += u32::from(exact_distance(metric, vector, base.row(found.row)) <= bound);
+            }
+            start = end;
+        }
+        let recall = f64::from(hits) / (f64::from(queries.len) * 10.0);
+        writeln!(out, "  ef {ef:3}: recall@{K} {recall:.4}, {qps:.0} queries/s")?;
+    }
+    Ok(())
+}
+
+fn exact_distance(metric: Metric, a: &[f32], b: &[f32]) -> f64 {
+    let pairs = a.iter().zip(b).map(|(a, b)| (f64::from(*a), f64::from(*b)));
+    match metric {
+        Metric::L2 => pairs.map(|(a, b)| (a - b) * (a - b)).sum(),
+        Metric::Cosine => 1.0 - pairs.map(|(a, b)| a * b).sum::<f64>(),
+        Metric::Dot => -pairs.map(|(a, b)| a * b).sum::<f64>(),
+    }
+}
+
+const CHUNK_LOG2: u32 = 12;
+
+/// Vectors in memory, a stride each.
+struct Vectors {
+    floats: Vec<f32>,
+    dims: u32,
+    len: u32,
+}
+
+impl Vectors {
+    fn read(path: &str, metric: Metric) -> Result<Self, Box<dyn Error>> {
+        let bytes = fs::read(path)?;
+        let (header, body) = bytes.split_first_chunk::<8>().ok_or("no header")?;
+        let words = header.as_chunks().0;
+        let (len, dims) = (u32::from_le_bytes(words[0]), u32::from_le_bytes(words[1]));
+        let stride = row_stride(dims);
+        let mut floats = Vec::with_capacity(len as usize * stride);
+        let is_bytes = Path::new(path).extension().is_some_and(|extension| extension == "u8bin");
+        let row_bytes = dims as usize * if is_bytes { 1 } else { 4 };
+        if body.len() != len as usize * row_bytes {
+            return Err(format!("{path}: {len} rows of {dims} in {} bytes", body.len()).into());
+        }
+        for (row, vector) in body.chunks_exact(row_bytes).enumerate() {
+            if is_bytes {
+                floats.extend(vector.iter().copied().map(f32::from));
+            } else {
+                floats.extend(vector.as_chunks().0.iter().copied().map(f32::from_le_bytes));
+            }
+            floats.resize((row + 1) * stride, 0.0);
+            if metric == Metric::Cosine {
+                normalise(&mut floats[row * stride..])?;
+            }
+        }
+        Ok(Self { floats, dims, len })
+    }
+
+    fn chunks(&self) -> Vec<&[f32]> {
+        self.floats.chunks(row_stride(self.dims) << CHUNK_LOG2).collect()
+    }
+
+    fn row(&self, row: u32) -> &[f32] {
+        let stride = row_stride(self.dims);
+        &self.floats[row as usize * stride..][..stride]
+    }
+}
+
+fn read_truth(path: &str) -> Result<Vec<Vec<u32>>, Box<dyn Error>> {
+    let bytes = fs::read(path)?;
+    let mut words = bytes.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word));
+    let mut lists = Vec::new();
+    while let Some(count) = words.next() {
+        let list: Vec<u32> = words.by_ref().take(count as usize).collect();
+        if list.len() < K {
+            return Err(format!("{path}: a list of {} rows", list.len()).into());
+        }
+        lists.push(list);
+    }
+    Ok(lists)
+}

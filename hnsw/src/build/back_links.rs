@@ -1,0 +1,120 @@
+//! The way back: every row that was chosen as a link learns of the rows that chose it.
+
+use std::ops::Range;
+
+use super::PlannedList;
+use super::sight::Sight;
+use crate::executor::Executor;
+use crate::graph::Graph;
+use crate::kernel::prefetch::prefetch;
+use crate::key::Key;
+use crate::rows::Rows;
+use crate::select::Selector;
+
+/// Lists a thread takes at a time.
+const LISTS_A_TASK: usize = 64;
+
+/// `source` chose `target` on `layer`. Sorts by target, layer, distance, source.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct BackLink {
+    target: u32,
+    layer: u8,
+    source: Key,
+}
+
+/// Every list that a batch with these `sights` (by row, then from the top layer down) adds or
+/// changes.
+pub(super) fn plan(
+    graph: &Graph,
+    rows: &Rows<'_>,
+    sights: &[Sight],
+    exec: &Executor,
+) -> Vec<PlannedList> {
+    let mut back_links = Vec::new();
+    for sight in sights {
+        for link in &sight.links {
+            let source = Key::new(link.distance(), sight.row);
+            back_links.push(BackLink { target: link.row(), layer: sight.layer, source });
+        }
+    }
+    // No two are equal, so an unstable sort has one result.
+    back_links.sort_unstable();
+
+    let groups: Vec<&[BackLink]> =
+        back_links.chunk_by(|a, b| (a.target, a.layer) == (b.target, b.layer)).collect();
+    let changed = exec.map(groups.len().div_ceil(LISTS_A_TASK), |task| {
+        let mut planner = Planner { graph, rows, sights, memory: Memory::default() };
+        groups[task_range(task, groups.len())].iter().map(|group| planner.plan(group)).collect()
+    });
+    let own = sights.iter().map(|sight| PlannedList {
+        row: sight.row,
+        layer: sight.layer,
+        links: sight.links.iter().map(|link| link.row()).collect(),
+    });
+    // A new row that was itself chosen comes twice: first with its own links, then with all.
+    own.chain(changed.into_iter().flat_map(|lists: Vec<_>| lists)).collect()
+}
+
+fn task_range(task: usize, count: usize) -> Range<usize> {
+    task * LISTS_A_TASK..count.min((task + 1) * LISTS_A_TASK)
+}
+
+struct Planner<'a> {
+    graph: &'a Graph,
+    rows: &'a Rows<'a>,
+    sights: &'a [Sight],
+    memory: Memory,
+}
+
+#[derive(Default)]
+struct Memory {
+    links: Vec<u32>,
+    distances: Vec<f32>,
+    candidates: Vec<Key>,
+    selector: Selector,
+}
+
+impl Planner<'_> {
+    /// The list of one target with its new links: appended while there is room, else chosen anew.
+    fn plan(&mut self, group: &[BackLink]) -> PlannedList {
+        let BackLink { target: row, layer, .. } = group[0];
+        let links_max = self.graph.params.links_max(layer);
+        self.load_links(row, layer);
+        if self.memory.links.len() + group.len() > links_max {
+            self.choose_anew(row, group, links_max);
+        } else {
+            self.memory.links.extend(group.iter().map(|back_link| back_link.source.row()));
+        }
+        PlannedList { row, layer, links: self.memory.links.as_slice().into() }
+    }
+
+    /// The links that `row` has so far, into memory.
+    fn load_links(&mut self, row: u32, layer: u8) {
+        self.memory.links.clear();
+        if row < self.graph.len() {
+            self.memory.links.extend_from_slice(self.graph.links(row, layer));
+            return;
+        }
+        let at = self
+            .sights
+            .binary_search_by(|sight| sight.row.cmp(&row).then(layer.cmp(&sight.layer)))
+            .expect("a row was chosen on a layer it stands on");
+        self.memory.links.extend(self.sights[at].links.iter().map(|link| link.row()));
+    }
+
+    fn choose_anew(&mut self, row: u32, group: &[BackLink], links_max: usize) {
+        let Memory { links, distances, candidates, selector } = &mut self.memory;
+        for &link in &*links {
+            prefetch(self.rows.row(link));
+        }
+        let kernel = self.graph.kernel;
+        kernel.distances(self.rows.row(row), self.rows, links, distances);
+        candidates.clear();
+        candidates.extend(links.iter().zip(&*distances).map(|(&link, &d)| Key::new(d, link)));
+        candidates.extend(group.iter().map(|back_link| back_link.source));
+        candidates.sort_unstable();
+        let chosen = selector.select(kernel, self.rows, row, candidates, links_max);
+        links.clear();
+        links.extend(chosen.iter().map(|link| link.row()));
+    }
+}

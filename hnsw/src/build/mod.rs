@@ -1,0 +1,141 @@
+//! Taking rows into the graph, in batches that many threads plan and one applies.
+//!
+//! A batch is planned against the graph as it stands, which readers may search meanwhile; every row
+//! of the batch also sees the batch's earlier rows, as if they had been taken in one by one. What
+//! is planned depends on the graph and the rows alone, so any number of threads gives the same
+//! bytes. Storing a plan computes nothing. The idea is that of `ParlayANN` (Manohar et al., 2024).
+
+mod back_links;
+mod scratch;
+mod sight;
+
+use std::fmt;
+use std::ops::ControlFlow;
+
+use crate::executor::Executor;
+use crate::graph::Graph;
+use crate::params::ROWS_MAX;
+use crate::rows::Rows;
+
+pub use scratch::BuildScratch;
+
+/// Most rows of one batch.
+pub const BATCH_ROWS_MAX: u32 = 1024;
+
+/// Where the batch that begins at row `len` ends: `len + clamp(len / 50, 1, 1024)`.
+///
+/// `ParlayANN` caps a batch at 2 % of the rows, so that what its rows do not see of each other
+/// stays small; the absolute cap bounds the memory of a plan and the time a batch takes.
+#[must_use]
+pub fn next_batch_end(len: u32) -> u32 {
+    len + (len / 50).clamp(1, BATCH_ROWS_MAX)
+}
+
+/// The lists that a batch of rows adds and changes. Made by [`Graph::plan_batch`], stored by
+/// [`Graph::apply_batch`]. A few megabytes at most: bounded by the batch, not by the graph.
+#[derive(Clone)]
+pub struct BatchPlan {
+    start: u32,
+    end: u32,
+    /// Lists to replace, in this order.
+    lists: Vec<PlannedList>,
+}
+
+impl BatchPlan {
+    /// The number of rows in the graph once the plan is applied.
+    #[must_use]
+    pub fn end(&self) -> u32 {
+        self.end
+    }
+
+    /// Bytes it holds on the heap.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let links = self.lists.iter().map(|list| size_of_val(&*list.links)).sum::<usize>();
+        links + self.lists.capacity() * size_of::<PlannedList>()
+    }
+}
+
+impl fmt::Debug for BatchPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { start, end, lists } = self;
+        write!(f, "BatchPlan {{ rows: {start}..{end}, lists: {} }}", lists.len())
+    }
+}
+
+#[derive(Clone)]
+struct PlannedList {
+    row: u32,
+    layer: u8,
+    links: Box<[u32]>,
+}
+
+impl Graph {
+    /// Plans to take in rows `self.len()..end`. Reads the graph only.
+    ///
+    /// The rows must be finite, of unit length for cosine, and stay as they are from now on.
+    ///
+    /// # Panics
+    /// If `end` is not after the graph's last row, more than [`BATCH_ROWS_MAX`] rows after it, or
+    /// after the last of `rows`, or if `rows` has other dimensions.
+    #[must_use]
+    pub fn plan_batch(
+        &self,
+        rows: &Rows<'_>,
+        end: u32,
+        exec: &Executor,
+        scratch: &mut BuildScratch,
+    ) -> BatchPlan {
+        self.check_rows(rows);
+        let start = self.len();
+        assert!(start < end && end <= rows.len(), "a batch {start}..{end} of {}", rows.len());
+        assert!(end - start <= BATCH_ROWS_MAX, "a batch of {} rows", end - start);
+        let sights = sight::plan(self, rows, end, exec, scratch);
+        let lists = back_links::plan(self, rows, &sights, exec);
+        BatchPlan { start, end, lists }
+    }
+
+    /// Takes in the rows of `plan`. Copies lists, computes no distances: short.
+    ///
+    /// # Panics
+    /// If the plan was made for another number of rows than the graph has.
+    pub fn apply_batch(&mut self, plan: BatchPlan) {
+        assert_eq!(self.len(), plan.start, "a plan for a graph of another length");
+        for _ in plan.start..plan.end {
+            self.push_row();
+        }
+        for list in plan.lists {
+            self.set_links(list.row, list.layer, &list.links);
+        }
+    }
+
+    /// Takes in rows `self.len()..end`, batch by batch, each ending where [`next_batch_end`] says,
+    /// the last at `end`. Calls `progress` with the number of rows in the graph after each batch;
+    /// where it breaks, the work ends early. The graph is whole at every such point. Returns
+    /// `Break` if `progress` broke before `end` was reached.
+    ///
+    /// Needs [`BuildScratch`] anew for every call: who takes in few rows at a time plans and
+    /// applies batches instead.
+    ///
+    /// # Panics
+    /// As [`Graph::plan_batch`]; not if there is nothing to do.
+    pub fn insert_until(
+        &mut self,
+        rows: &Rows<'_>,
+        end: u32,
+        exec: &Executor,
+        progress: &mut dyn FnMut(u32) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        assert!(end <= ROWS_MAX, "a graph holds {ROWS_MAX} rows");
+        let mut scratch = BuildScratch::new();
+        while self.len() < end {
+            let batch_end = next_batch_end(self.len()).min(end);
+            let plan = self.plan_batch(rows, batch_end, exec, &mut scratch);
+            self.apply_batch(plan);
+            if progress(self.len()).is_break() && self.len() < end {
+                return ControlFlow::Break(());
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}

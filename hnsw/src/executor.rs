@@ -1,0 +1,105 @@
+//! Where parallel loops run: on the calling thread, or on a pool of named threads.
+//!
+//! The executor decides when things are computed, never what: `map` gives its answers in index
+//! order, so a loop whose items do not depend on each other has one result on every executor.
+
+use std::sync::Arc;
+
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
+use thiserror::Error;
+
+/// Runs loops whose items are independent of each other. Cloning is cheap and shares the threads.
+#[derive(Clone, Debug, Default)]
+pub enum Executor {
+    /// On the calling thread, in index order.
+    #[default]
+    Serial,
+    /// On the threads of a pool; the caller waits.
+    Pool(Arc<rayon::ThreadPool>),
+}
+
+/// Threads that could not be had.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ExecutorError {
+    /// Zero threads do no work.
+    #[error("an executor needs at least one thread")]
+    NoThreads,
+    /// The system refused to start them.
+    #[error("cannot start {count} worker threads")]
+    Spawn {
+        /// How many were asked for.
+        count: usize,
+        /// Why not.
+        source: rayon::ThreadPoolBuildError,
+    },
+}
+
+impl Executor {
+    /// An executor of `count` threads. One is the calling thread itself ([`Executor::Serial`]);
+    /// more are a pool named `gannet-worker-0`, `gannet-worker-1` and so on, while the caller
+    /// waits.
+    ///
+    /// # Errors
+    /// If `count` is 0 or the system refuses the threads.
+    pub fn threads(count: usize) -> Result<Self, ExecutorError> {
+        match count {
+            0 => Err(ExecutorError::NoThreads),
+            1 => Ok(Self::Serial),
+            _ => rayon::ThreadPoolBuilder::new()
+                .num_threads(count)
+                .thread_name(|index| format!("gannet-worker-{index}"))
+                .build()
+                .map(|pool| Self::Pool(Arc::new(pool)))
+                .map_err(|source| ExecutorError::Spawn { count, source }),
+        }
+    }
+
+    /// How many threads work at once.
+    #[must_use]
+    pub fn thread_count(&self) -> usize {
+        match self {
+            Self::Serial => 1,
+            Self::Pool(pool) => pool.current_num_threads(),
+        }
+    }
+
+    /// `[f(0), f(1), .. f(count - 1)]`, in that order whatever runs first.
+    ///
+    /// # Panics
+    /// If `f` does, after the items already begun have ended.
+    pub fn map<T: Send>(&self, count: usize, f: impl Fn(usize) -> T + Sync + Send) -> Vec<T> {
+        match self {
+            Self::Serial => (0..count).map(f).collect(),
+            Self::Pool(pool) => pool.install(|| (0..count).into_par_iter().map(f).collect()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_come_in_index_order_on_every_executor() {
+        for threads in [1, 2, 3, 8] {
+            let exec = Executor::threads(threads).expect("threads start");
+            assert_eq!(exec.thread_count(), threads);
+            assert_eq!(exec.map(1000, |i| i * i), (0..1000).map(|i| i * i).collect::<Vec<_>>());
+            assert_eq!(exec.map(0, |i| i), Vec::<usize>::new());
+        }
+    }
+
+    #[test]
+    fn workers_carry_our_name() {
+        let exec = Executor::threads(2).expect("threads start");
+        for name in exec.map(16, |_| std::thread::current().name().map(str::to_owned)) {
+            assert!(name.as_deref().is_some_and(|n| n.starts_with("gannet-worker-")), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn no_threads_is_an_error() {
+        assert!(matches!(Executor::threads(0), Err(ExecutorError::NoThreads)));
+    }
+}

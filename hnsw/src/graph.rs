@@ -1,0 +1,202 @@
+//! The graph as memory: who links to whom, in flat arrays of row numbers.
+//!
+//! Keeps the shape: rows `0..len` are in the graph, each stands on layers 0 to `layer_of(row)`, a
+//! list never links to itself, twice to one row, or to a row that does not stand on its layer.
+//! Which links are good ones is decided in `build`; walking them is `walk`'s; bytes are `image`'s.
+
+use std::fmt;
+
+use crate::kernel::{Isa, Kernel};
+use crate::layer::layer_of;
+use crate::params::{Params, ROWS_MAX};
+
+/// Fills the rest of a list that is not full.
+pub(crate) const NO_ROW: u32 = u32::MAX;
+
+const _: () = assert!(ROWS_MAX <= 1 << 31, "a row number, a flag, and the filler is neither");
+
+/// A navigable small-world graph over rows that it does not hold: every call that computes
+/// distances takes the rows beside it. Rows join in order of their numbers and never leave.
+#[derive(Clone)]
+pub struct Graph {
+    pub(crate) params: Params,
+    pub(crate) kernel: Kernel,
+    /// Where a search begins: the lowest row on the highest layer that any row stands on.
+    pub(crate) entry: Option<Entry>,
+    /// Lists of layer 0: `2 * m` row numbers a row, filled up with `NO_ROW`.
+    pub(crate) base: Vec<u32>,
+    /// Lists of the layers above: `m` row numbers a list, first the lists of the lowest row.
+    pub(crate) upper: Vec<u32>,
+    /// Per row the number of upper lists before its own, and at the end the number of all: so
+    /// neighbours in this array also tell a row's top layer.
+    pub(crate) upper_starts: Vec<u32>,
+}
+
+/// Where a search begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) row: u32,
+    pub(crate) layer: u8,
+}
+
+impl fmt::Debug for Graph {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shape = f.debug_struct("Graph");
+        shape.field("params", &self.params).field("len", &self.len()).field("entry", &self.entry);
+        shape.finish_non_exhaustive()
+    }
+}
+
+impl Graph {
+    /// A graph without rows, on the fastest instruction set of this CPU.
+    ///
+    /// # Panics
+    /// If a parameter is out of its limits: see [`Params::validate`].
+    #[must_use]
+    pub fn new(params: Params) -> Self {
+        if let Err(error) = params.validate() {
+            panic!("a graph of invalid parameters: {error}");
+        }
+        let kernel = Kernel::new(Isa::detect(), params.metric);
+        let (base, upper, upper_starts) = (Vec::new(), Vec::new(), vec![0]);
+        Self { params, kernel, entry: None, base, upper, upper_starts }
+    }
+
+    /// The same graph, computing on `isa`. Results do not change, only their speed.
+    #[must_use]
+    pub fn with_isa(mut self, isa: Isa) -> Self {
+        self.kernel = Kernel::new(isa, self.params.metric);
+        self
+    }
+
+    /// What it is built with.
+    #[must_use]
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+
+    /// What it computes distances with.
+    #[must_use]
+    pub fn kernel(&self) -> Kernel {
+        self.kernel
+    }
+
+    /// How many rows are in the graph: exactly rows `0..len`.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "push_row and decode stop at ROWS_MAX")]
+    pub fn len(&self) -> u32 {
+        (self.upper_starts.len() - 1) as u32
+    }
+
+    /// Whether no row is in the graph.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes of its lists on the heap, room for growth included.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let words = self.base.capacity() + self.upper.capacity() + self.upper_starts.capacity();
+        words * size_of::<u32>()
+    }
+
+    /// How many rows no search can reach: those no path of links leads to, layer 0 from the entry
+    /// point. Cost: one pass over the graph.
+    #[must_use]
+    pub fn unreachable_count(&self) -> u32 {
+        let mut reached = vec![false; self.len() as usize];
+        let mut open: Vec<u32> = self.entry.map(|entry| entry.row).into_iter().collect();
+        let mut count = self.len();
+        while let Some(row) = open.pop() {
+            if !std::mem::replace(&mut reached[row as usize], true) {
+                count -= 1;
+                open.extend_from_slice(self.links(row, 0));
+            }
+        }
+        count
+    }
+
+    /// The highest layer `row` stands on.
+    ///
+    /// # Panics
+    /// If the row is not in the graph.
+    pub(crate) fn top_layer(&self, row: u32) -> u8 {
+        let row = row as usize;
+        let lists = self.upper_starts[row + 1] - self.upper_starts[row];
+        u8::try_from(lists).expect("layers are capped")
+    }
+
+    /// The rows that `row` links to on `layer`, in the order they were chosen.
+    ///
+    /// # Panics
+    /// If the row is not in the graph or does not stand on the layer.
+    #[inline]
+    pub(crate) fn links(&self, row: u32, layer: u8) -> &[u32] {
+        let list = self.list(row, layer);
+        &list[..list.partition_point(|&link| link != NO_ROW)]
+    }
+
+    /// The whole room of a list: links, then filler.
+    #[inline]
+    pub(crate) fn list(&self, row: u32, layer: u8) -> &[u32] {
+        let stride = self.params.links_max(layer);
+        if layer == 0 {
+            &self.base[row as usize * stride..][..stride]
+        } else {
+            &self.upper[self.upper_index(row, layer) * stride..][..stride]
+        }
+    }
+
+    /// Replaces a list.
+    ///
+    /// # Panics
+    /// If the row does not stand on the layer or the links are more than a list holds.
+    pub(crate) fn set_links(&mut self, row: u32, layer: u8, links: &[u32]) {
+        let stride = self.params.links_max(layer);
+        let list = if layer == 0 {
+            &mut self.base[row as usize * stride..][..stride]
+        } else {
+            let index = self.upper_index(row, layer);
+            &mut self.upper[index * stride..][..stride]
+        };
+        let (used, unused) = list.split_at_mut(links.len());
+        used.copy_from_slice(links);
+        unused.fill(NO_ROW);
+    }
+
+    fn upper_index(&self, row: u32, layer: u8) -> usize {
+        let top = self.top_layer(row);
+        assert!((1..=top).contains(&layer), "row {row} of top layer {top} has no layer {layer}");
+        self.upper_starts[row as usize] as usize + usize::from(layer) - 1
+    }
+
+    /// Takes in the next row, without links.
+    pub(crate) fn push_row(&mut self) {
+        let row = self.len();
+        assert!(row < ROWS_MAX, "a graph holds {ROWS_MAX} rows");
+        let layer = layer_of(self.params.seed, row, self.params.m);
+        push_lists(&mut self.base, 1, self.params.links_max(0));
+        push_lists(&mut self.upper, usize::from(layer), self.params.links_max(1));
+        let start = self.upper_starts[row as usize];
+        let end = start.checked_add(u32::from(layer)).expect("fewer upper lists than rows * 2");
+        reserve_slowly(&mut self.upper_starts, 1);
+        self.upper_starts.push(end);
+        if self.entry.is_none_or(|entry| layer > entry.layer) {
+            self.entry = Some(Entry { row, layer });
+        }
+    }
+}
+
+fn push_lists(lists: &mut Vec<u32>, count: usize, stride: usize) {
+    reserve_slowly(lists, count * stride);
+    lists.resize(lists.len() + count * stride, NO_ROW);
+}
+
+/// Room for `more`, growing by an eighth at a time: doubling would leave half of a large graph
+/// empty.
+fn reserve_slowly(words: &mut Vec<u32>, more: usize) {
+    if words.capacity() - words.len() < more {
+        words.reserve_exact(more.max(words.len() / 8).max(1024));
+    }
+}

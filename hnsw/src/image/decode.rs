@@ -1,0 +1,235 @@
+//! Reading an image of which nothing is believed.
+//!
+//! Whatever passes is a graph that `build` could have shaped: every list in bounds, every search on
+//! it ends. Whether the links are good ones cannot be told from here.
+
+use super::fault::{GraphFault, LinkFault};
+use super::{HEADER_CRC_AT, HEADER_LEN, Layout, MAGIC, VERSION};
+use crate::Metric;
+use crate::graph::{Entry, Graph, NO_ROW};
+use crate::layer::layer_of;
+use crate::params::{Params, ROWS_MAX};
+
+impl Graph {
+    /// The graph of an image that [`Graph::encode`] wrote, computing on this CPU's fastest
+    /// instruction set. `rows_len_max` is the number of rows there are: the graph may have fewer.
+    ///
+    /// Any bytes give a graph or a fault. Allocates what the lists take, which is less than
+    /// `bytes`, and only after lengths and checksums are right. Cost: a pass over the bytes for
+    /// each checksum, copy and check; a list's check is quadratic in its links.
+    ///
+    /// # Errors
+    /// The first fault found, from the outside inward: length, magic, version, checksums,
+    /// parameters, layers, links.
+    pub fn decode(bytes: &[u8], rows_len_max: u32, expect: &Params) -> Result<Self, GraphFault> {
+        let header = Header::read(bytes)?;
+        check_params(&header.params, expect)?;
+        let max = rows_len_max.min(ROWS_MAX);
+        if header.rows > max {
+            return Err(GraphFault::Rows { found: header.rows, max });
+        }
+        let layout = header.layout(bytes)?;
+        let body = section(bytes, HEADER_LEN as u64, layout.len);
+        check_crc("body", header.body_crc, body)?;
+        for (from, to) in [
+            (layout.starts_end, layout.base_at),
+            (layout.base_end, layout.upper_at),
+            (layout.upper_end, layout.len),
+        ] {
+            check_zero(section(bytes, from, to), from)?;
+        }
+
+        let upper_starts = words(section(bytes, HEADER_LEN as u64, layout.starts_end));
+        let expected = check_layers(&header, &upper_starts)?;
+        check_entry(header.entry, expected)?;
+        let mut graph = Self::new(header.params);
+        graph.entry = expected;
+        graph.upper_starts = upper_starts;
+        graph.base = words(section(bytes, layout.base_at, layout.base_end));
+        graph.upper = words(section(bytes, layout.upper_at, layout.upper_end));
+        for row in 0..header.rows {
+            for layer in 0..=graph.top_layer(row) {
+                check_list(&graph, row, layer)?;
+            }
+        }
+        Ok(graph)
+    }
+}
+
+/// The header's fields, each within its own limits.
+struct Header {
+    params: Params,
+    entry: (u32, u8),
+    rows: u32,
+    upper_lists: u32,
+    len: u64,
+    body_crc: u32,
+}
+
+impl Header {
+    fn read(bytes: &[u8]) -> Result<Self, GraphFault> {
+        let found = bytes.len() as u64;
+        let Some(header) = bytes.first_chunk::<HEADER_LEN>() else {
+            return Err(GraphFault::Truncated { needed: HEADER_LEN as u64, found });
+        };
+        let magic = field(header, 0);
+        if magic != MAGIC {
+            return Err(GraphFault::Magic { found: magic });
+        }
+        let version = u32::from_le_bytes(field(header, 8));
+        if version != VERSION {
+            return Err(GraphFault::Version { found: version });
+        }
+        let stored = u32::from_le_bytes(field(header, HEADER_CRC_AT));
+        check_crc("header", stored, &header[..HEADER_CRC_AT])?;
+        check_zero(&header[44..48], 44)?;
+        check_zero(&header[60..HEADER_CRC_AT], 60)?;
+
+        let [metric, entry_layer] = field(header, 30);
+        let Some(metric) = Metric::from_code(metric) else {
+            return Err(GraphFault::Metric { found: metric });
+        };
+        let params = Params {
+            dims: u32::from_le_bytes(field(header, 12)),
+            metric,
+            m: u16::from_le_bytes(field(header, 28)),
+            ef_construction: u32::from_le_bytes(field(header, 24)),
+            seed: u64::from_le_bytes(field(header, 16)),
+        };
+        params.validate()?;
+        Ok(Self {
+            params,
+            entry: (u32::from_le_bytes(field(header, 32)), entry_layer),
+            rows: u32::from_le_bytes(field(header, 36)),
+            upper_lists: u32::from_le_bytes(field(header, 40)),
+            len: u64::from_le_bytes(field(header, 48)),
+            body_crc: u32::from_le_bytes(field(header, 56)),
+        })
+    }
+
+    /// Where the sections are, once the bytes are known to hold them all.
+    fn layout(&self, bytes: &[u8]) -> Result<Layout, GraphFault> {
+        let layout = Layout::new(&self.params, self.rows, self.upper_lists);
+        if self.len != layout.len {
+            return Err(GraphFault::Length { found: self.len, expected: layout.len });
+        }
+        let found = bytes.len() as u64;
+        if found < layout.len {
+            return Err(GraphFault::Truncated { needed: layout.len, found });
+        }
+        if found > layout.len {
+            return Err(GraphFault::Oversized { expected: layout.len, found });
+        }
+        Ok(layout)
+    }
+}
+
+fn field<const N: usize>(header: &[u8; HEADER_LEN], at: usize) -> [u8; N] {
+    *header[at..].first_chunk().expect("fields lie within the header")
+}
+
+/// Part of an image that is known to be all there.
+fn section(bytes: &[u8], from: u64, to: u64) -> &[u8] {
+    let at = |offset| usize::try_from(offset).expect("not after the end of bytes in memory");
+    &bytes[at(from)..at(to)]
+}
+
+fn words(bytes: &[u8]) -> Vec<u32> {
+    bytes.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).collect()
+}
+
+fn check_crc(part: &'static str, stored: u32, bytes: &[u8]) -> Result<(), GraphFault> {
+    let computed = crc32fast::hash(bytes);
+    if stored == computed {
+        return Ok(());
+    }
+    Err(GraphFault::Checksum { part, stored, computed })
+}
+
+/// `bytes` begin at `offset` of the image.
+fn check_zero(bytes: &[u8], offset: u64) -> Result<(), GraphFault> {
+    match bytes.iter().position(|&byte| byte != 0) {
+        Some(at) => Err(GraphFault::Padding { offset: offset + at as u64, found: bytes[at] }),
+        None => Ok(()),
+    }
+}
+
+fn check_params(found: &Params, expected: &Params) -> Result<(), GraphFault> {
+    let fields = |params: &Params| {
+        [
+            ("dims", u64::from(params.dims)),
+            ("metric", u64::from(params.metric.code())),
+            ("m", u64::from(params.m)),
+            ("ef_construction", u64::from(params.ef_construction)),
+            ("seed", params.seed),
+        ]
+    };
+    for ((field, found), (_, expected)) in fields(found).into_iter().zip(fields(expected)) {
+        if found != expected {
+            return Err(GraphFault::ParamsDiffer { field, found, expected });
+        }
+    }
+    Ok(())
+}
+
+/// Every row stands on the layers that its seed gives it. Returns the entry point this makes.
+fn check_layers(header: &Header, starts: &[u32]) -> Result<Option<Entry>, GraphFault> {
+    let mut entry: Option<Entry> = None;
+    let mut expected = 0;
+    check_start(0, starts[0], expected)?;
+    for row in 0..header.rows {
+        let layer = layer_of(header.params.seed, row, header.params.m);
+        expected += u64::from(layer);
+        check_start(row, starts[row as usize + 1], expected)?;
+        if entry.is_none_or(|entry| layer > entry.layer) {
+            entry = Some(Entry { row, layer });
+        }
+    }
+    if u64::from(header.upper_lists) != expected {
+        let found = header.upper_lists;
+        return Err(GraphFault::Layers { row: header.rows, found, expected });
+    }
+    Ok(entry)
+}
+
+fn check_start(row: u32, found: u32, expected: u64) -> Result<(), GraphFault> {
+    if u64::from(found) == expected {
+        return Ok(());
+    }
+    Err(GraphFault::Layers { row, found, expected })
+}
+
+fn check_entry(found: (u32, u8), expected: Option<Entry>) -> Result<(), GraphFault> {
+    let (found_row, found_layer) = found;
+    let (expected_row, expected_layer) =
+        expected.map_or((NO_ROW, 0), |entry| (entry.row, entry.layer));
+    if found == (expected_row, expected_layer) {
+        return Ok(());
+    }
+    Err(GraphFault::Entry { found_row, found_layer, expected_row, expected_layer })
+}
+
+fn check_list(graph: &Graph, row: u32, layer: u8) -> Result<(), GraphFault> {
+    let list = graph.list(row, layer);
+    let degree = list.iter().position(|&link| link == NO_ROW).unwrap_or(list.len());
+    for (slot, &link) in list.iter().enumerate() {
+        let why = if slot >= degree {
+            if link == NO_ROW {
+                continue;
+            }
+            LinkFault::AfterEnd
+        } else if link >= graph.len() {
+            LinkFault::OutOfRange
+        } else if link == row {
+            LinkFault::ToItself
+        } else if list[..slot].contains(&link) {
+            LinkFault::Duplicate
+        } else if graph.top_layer(link) < layer {
+            LinkFault::OffLayer
+        } else {
+            continue;
+        };
+        return Err(GraphFault::Link { row, layer, slot, link, why });
+    }
+    Ok(())
+}

@@ -1,0 +1,158 @@
+//! What can be wrong with the image of a graph, and where.
+
+use thiserror::Error;
+
+use crate::params::ParamsError;
+
+/// Why bytes are not the image of a graph that was asked for. Nothing was taken from them.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum GraphFault {
+    /// Fewer bytes than the image says, or than a header takes.
+    #[error("graph image is cut off: {found} bytes of {needed}")]
+    Truncated {
+        /// Bytes it should have.
+        needed: u64,
+        /// Bytes it has.
+        found: u64,
+    },
+    /// More bytes than the image says.
+    #[error("graph image of {expected} bytes is followed by others: {found} in all")]
+    Oversized {
+        /// Bytes it should have.
+        expected: u64,
+        /// Bytes it has.
+        found: u64,
+    },
+    /// These bytes were never a graph.
+    #[error("graph image begins with {found:02x?}, not its magic")]
+    Magic {
+        /// The first eight bytes.
+        found: [u8; 8],
+    },
+    /// Written by another version of this program.
+    #[error("graph image of version {found}: this program reads version 1")]
+    Version {
+        /// The version it says.
+        found: u32,
+    },
+    /// A part does not match its checksum.
+    #[error("{part} of graph image has checksum {computed:08x}, not {stored:08x}")]
+    Checksum {
+        /// `header` or `body`.
+        part: &'static str,
+        /// The checksum that was written.
+        stored: u32,
+        /// The checksum of the bytes found.
+        computed: u32,
+    },
+    /// No metric has this code.
+    #[error("graph image has metric code {found}: expected 1, 2 or 3")]
+    Metric {
+        /// The code it says.
+        found: u8,
+    },
+    /// A parameter is out of its limits.
+    #[error("graph image has invalid parameters")]
+    Params {
+        /// Which.
+        #[from]
+        source: ParamsError,
+    },
+    /// The graph was built with other parameters than expected.
+    #[error("graph image has {field} {found}, not {expected}")]
+    ParamsDiffer {
+        /// `dims`, `metric` (by its code), `m`, `ef_construction` or `seed`.
+        field: &'static str,
+        /// The value in the image.
+        found: u64,
+        /// The value expected.
+        expected: u64,
+    },
+    /// The graph has rows that do not exist.
+    #[error("graph image has {found} rows of {max}")]
+    Rows {
+        /// Rows in the image.
+        found: u32,
+        /// Rows there are.
+        max: u32,
+    },
+    /// The length in the header is not that of its rows and lists.
+    #[error("graph image says it is {found} bytes: its rows and lists take {expected}")]
+    Length {
+        /// The length in the header.
+        found: u64,
+        /// The length of what the header describes.
+        expected: u64,
+    },
+    /// A byte that must be zero is not.
+    #[error("graph image has {found:#04x} at byte {offset}, which must be zero")]
+    Padding {
+        /// Where, in bytes from the beginning.
+        offset: u64,
+        /// The byte.
+        found: u8,
+    },
+    /// A row stands on other layers than its seed gives it.
+    #[error(
+        "row {row} of graph image begins or ends at a wrong upper list: {found}, not {expected}"
+    )]
+    Layers {
+        /// The row.
+        row: u32,
+        /// The number of upper lists up to and including its own, as found.
+        found: u32,
+        /// The same, as it must be.
+        expected: u64,
+    },
+    /// The entry point is not the lowest row on the highest layer.
+    #[error(
+        "entry point of graph image is row {found_row} on layer {found_layer}, \
+         not row {expected_row} on layer {expected_layer}"
+    )]
+    Entry {
+        /// As found.
+        found_row: u32,
+        /// As found.
+        found_layer: u8,
+        /// As it must be; `u32::MAX` where there are no rows.
+        expected_row: u32,
+        /// As it must be.
+        expected_layer: u8,
+    },
+    /// A link that no graph has.
+    #[error("row {row} of graph image has on layer {layer} in slot {slot} link {link}: {why}")]
+    Link {
+        /// The row.
+        row: u32,
+        /// The layer of the list.
+        layer: u8,
+        /// The place in the list.
+        slot: usize,
+        /// What stands there.
+        link: u32,
+        /// What is wrong with it.
+        why: LinkFault,
+    },
+}
+
+/// What is wrong with a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum LinkFault {
+    /// No such row is in the graph.
+    #[error("no such row")]
+    OutOfRange,
+    /// The row links to itself.
+    #[error("the row itself")]
+    ToItself,
+    /// An earlier slot of the list has it too.
+    #[error("twice in the list")]
+    Duplicate,
+    /// The row it names does not stand on this layer.
+    #[error("not on this layer")]
+    OffLayer,
+    /// The list had ended before it.
+    #[error("after the end of the list")]
+    AfterEnd,
+}

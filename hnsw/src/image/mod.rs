@@ -1,0 +1,144 @@
+//! A graph as bytes: the layout of its image, and writing it.
+//!
+//! Reading, which trusts nothing, is in `decode`; what can be wrong with an image in `fault`.
+//! Files, names and durability are other people's. This is the chapter on graphs of
+//! `docs/FORMAT.md`.
+//!
+//! All integers are little-endian. `n` is the number of rows, `u` the number of upper lists.
+//! Sections begin at multiples of 64 bytes and are filled up with zeros to the next one.
+//!
+//! | section | bytes | what |
+//! |---|---|---|
+//! | header | 128 | below |
+//! | starts | `4 * (n + 1)` | per row, the number of upper lists before its own; at the end `u` |
+//! | base | `4 * 2 * m * n` | the lists of layer 0, one a row, each of `2 * m` slots |
+//! | upper | `4 * m * u` | the lists of layers 1 and up, each of `m` slots |
+//!
+//! A row's upper lists are in order of layer, rows in order of number: the list of row `r` on layer
+//! `l` is upper list `starts[r] + l - 1`, and `r` stands on layers 0 to `starts[r + 1] -
+//! starts[r]`, which is what the seed gives it. A slot is a row number, or `0xffff_ffff` after the
+//! last link.
+//!
+//! | header offset | size | field |
+//! |---|---|---|
+//! | 0 | 8 | magic `GANNETGR` |
+//! | 8 | 4 | version, 1 |
+//! | 12 | 4 | dims |
+//! | 16 | 8 | seed |
+//! | 24 | 4 | `ef_construction` |
+//! | 28 | 2 | `m` |
+//! | 30 | 1 | metric: 1 L2, 2 cosine, 3 dot |
+//! | 31 | 1 | layer of the entry point; 0 if there is none |
+//! | 32 | 4 | entry point: a row number; `0xffff_ffff` if there are no rows |
+//! | 36 | 4 | `n` |
+//! | 40 | 4 | `u` |
+//! | 44 | 4 | zero |
+//! | 48 | 8 | length of the image in bytes |
+//! | 56 | 4 | CRC-32 (IEEE) of everything after the header |
+//! | 60 | 64 | zero |
+//! | 124 | 4 | CRC-32 (IEEE) of header bytes 0 to 124 |
+
+mod decode;
+mod fault;
+
+use crate::graph::{Graph, NO_ROW};
+use crate::params::Params;
+
+pub use fault::{GraphFault, LinkFault};
+
+/// The first bytes of every image.
+const MAGIC: [u8; 8] = *b"GANNETGR";
+/// The only version there is.
+const VERSION: u32 = 1;
+const HEADER_LEN: usize = 128;
+/// Where the checksum of the header stands, and what it covers.
+const HEADER_CRC_AT: usize = HEADER_LEN - 4;
+/// Sections begin at multiples of this.
+const SECTION_ALIGN: u64 = 64;
+
+const _: () = assert!((HEADER_LEN as u64).is_multiple_of(SECTION_ALIGN));
+
+/// Where the sections of an image are, in bytes from its beginning.
+#[derive(Clone, Copy, Debug)]
+struct Layout {
+    starts_end: u64,
+    base_at: u64,
+    base_end: u64,
+    upper_at: u64,
+    upper_end: u64,
+    len: u64,
+}
+
+impl Layout {
+    /// Cannot overflow: at most `2^31` rows and `2^32` lists of at most 256 slots.
+    fn new(params: &Params, rows: u32, upper_lists: u32) -> Self {
+        let list_bytes = |layer| 4 * params.links_max(layer) as u64;
+        let starts_end = HEADER_LEN as u64 + 4 * (u64::from(rows) + 1);
+        let base_at = starts_end.next_multiple_of(SECTION_ALIGN);
+        let base_end = base_at + list_bytes(0) * u64::from(rows);
+        let upper_at = base_end.next_multiple_of(SECTION_ALIGN);
+        let upper_end = upper_at + list_bytes(1) * u64::from(upper_lists);
+        let len = upper_end.next_multiple_of(SECTION_ALIGN);
+        Self { starts_end, base_at, base_end, upper_at, upper_end, len }
+    }
+}
+
+impl Graph {
+    fn layout(&self) -> Layout {
+        let upper_lists = *self.upper_starts.last().expect("holds at least the end");
+        Layout::new(&self.params, self.len(), upper_lists)
+    }
+
+    /// Bytes that [`Graph::encode`] appends.
+    #[must_use]
+    pub fn encoded_len(&self) -> u64 {
+        self.layout().len
+    }
+
+    /// Appends the image of this graph to `out`: links and parameters, no vectors. Equal graphs
+    /// give equal bytes. Cost: a copy and a checksum.
+    ///
+    /// # Panics
+    /// If the image does not fit the address space.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let layout = self.layout();
+        let begin = out.len();
+        out.reserve_exact(usize::try_from(layout.len).expect("an image that fits memory"));
+        out.resize(begin + HEADER_LEN, 0);
+        push_section(out, begin, &self.upper_starts);
+        push_section(out, begin, &self.base);
+        push_section(out, begin, &self.upper);
+        debug_assert_eq!((out.len() - begin) as u64, layout.len);
+
+        let (header, body) = out[begin..].split_at_mut(HEADER_LEN);
+        let entry = self.entry.map_or((NO_ROW, 0), |entry| (entry.row, entry.layer));
+        let mut put = |at: usize, bytes: &[u8]| header[at..at + bytes.len()].copy_from_slice(bytes);
+        put(0, &MAGIC);
+        put(8, &VERSION.to_le_bytes());
+        put(12, &self.params.dims.to_le_bytes());
+        put(16, &self.params.seed.to_le_bytes());
+        put(24, &self.params.ef_construction.to_le_bytes());
+        put(28, &self.params.m.to_le_bytes());
+        put(30, &[self.params.metric.code(), entry.1]);
+        put(32, &entry.0.to_le_bytes());
+        put(36, &self.len().to_le_bytes());
+        put(40, &self.upper_starts[self.upper_starts.len() - 1].to_le_bytes());
+        put(48, &layout.len.to_le_bytes());
+        put(56, &crc32fast::hash(body).to_le_bytes());
+        let crc = crc32fast::hash(&header[..HEADER_CRC_AT]);
+        header[HEADER_CRC_AT..].copy_from_slice(&crc.to_le_bytes());
+    }
+}
+
+/// Appends `words` and zeros up to the next section of the image that begins at `begin`.
+fn push_section(out: &mut Vec<u8>, begin: usize, words: &[u32]) {
+    let at = out.len();
+    let len = size_of_val(words);
+    let padded = (len as u64).next_multiple_of(SECTION_ALIGN);
+    debug_assert!(((at - begin) as u64).is_multiple_of(SECTION_ALIGN));
+    out.resize(at + usize::try_from(padded).expect("an image that fits memory"), 0);
+    let slots = out[at..at + len].as_chunks_mut().0;
+    for (slot, word) in slots.iter_mut().zip(words) {
+        *slot = word.to_le_bytes();
+    }
+}

@@ -1,0 +1,218 @@
+//! Distances between vectors: one truth, one file an instruction set, chosen at run time.
+//!
+//! Every instruction set adds in the same order, to 16 partial sums, and rounds after each
+//! multiplication and each addition (no fused steps). So all of them give the same bits, and a
+//! graph does not depend on the CPU it was built on. `scalar` says what is computed; the other
+//! files say how to do it faster. Length, finiteness and unit length of vectors are checked
+//! elsewhere.
+
+#[cfg(target_arch = "x86_64")]
+#[expect(unsafe_code, reason = "vector instructions: loads, and calls after detection")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+#[expect(unsafe_code, reason = "vector instructions: loads, and calls after detection")]
+mod avx512;
+#[cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "the prefetch instruction"))]
+pub(crate) mod prefetch;
+mod scalar;
+#[cfg(test)]
+mod tests;
+
+use crate::{Metric, Rows};
+
+#[cfg(target_arch = "x86_64")]
+pub use avx2::Avx2;
+#[cfg(target_arch = "x86_64")]
+pub use avx512::Avx512;
+
+/// Partial sums of every kernel: component `i` is added to sum `i % 16`.
+const LANES: usize = 16;
+
+/// An instruction set that this CPU has: the variants beyond `Scalar` hold a proof of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Isa {
+    /// Plain Rust.
+    Scalar,
+    /// 256-bit vectors.
+    #[cfg(target_arch = "x86_64")]
+    Avx2(Avx2),
+    /// 512-bit vectors.
+    #[cfg(target_arch = "x86_64")]
+    Avx512(Avx512),
+}
+
+impl Isa {
+    /// The fastest instruction set of this CPU.
+    #[must_use]
+    pub fn detect() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        {
+            if let Some(proof) = Avx512::detect() {
+                return Self::Avx512(proof);
+            }
+            if let Some(proof) = Avx2::detect() {
+                return Self::Avx2(proof);
+            }
+        }
+        Self::Scalar
+    }
+
+    /// Every instruction set of this CPU, slowest first.
+    #[must_use]
+    pub fn available() -> Vec<Self> {
+        let found = [
+            Some(Self::Scalar),
+            #[cfg(target_arch = "x86_64")]
+            Avx2::detect().map(Self::Avx2),
+            #[cfg(target_arch = "x86_64")]
+            Avx512::detect().map(Self::Avx512),
+        ];
+        found.into_iter().flatten().collect()
+    }
+
+    /// `scalar`, `avx2` or `avx512`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Scalar => "scalar",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(_) => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(_) => "avx512",
+        }
+    }
+
+    #[inline]
+    fn sum<const L2: bool>(self, a: &[f32], b: &[f32]) -> f32 {
+        match self {
+            Self::Scalar => scalar::sum::<L2>(a, b),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(proof) => avx2::sum::<L2>(proof, a, b),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(proof) => avx512::sum::<L2>(proof, a, b),
+        }
+    }
+
+    #[inline]
+    fn sum4<const L2: bool>(self, a: &[f32], b: [&[f32]; 4]) -> [f32; 4] {
+        match self {
+            Self::Scalar => b.map(|b| scalar::sum::<L2>(a, b)),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(proof) => avx2::sum4::<L2>(proof, a, b),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(proof) => avx512::sum4::<L2>(proof, a, b),
+        }
+    }
+}
+
+/// A metric bound to an instruction set.
+///
+/// A distance has the same bits whichever instruction set, argument order or number of rows at a
+/// time computed it. Its error is at most `(n / 16 + 4) * f32::EPSILON` times the sum of the
+/// magnitudes of its `n` terms (plus half the smallest subnormal a term); sums beyond f32 become
+/// infinite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kernel {
+    isa: Isa,
+    metric: Metric,
+}
+
+impl Kernel {
+    /// The kernel of `metric` on `isa`.
+    #[must_use]
+    pub const fn new(isa: Isa, metric: Metric) -> Self {
+        Self { isa, metric }
+    }
+
+    /// The instruction set that computes.
+    #[must_use]
+    pub const fn isa(self) -> Isa {
+        self.isa
+    }
+
+    /// The metric that is computed.
+    #[must_use]
+    pub const fn metric(self) -> Metric {
+        self.metric
+    }
+
+    /// The distance between two vectors of one length; smaller is nearer. Any length and alignment;
+    /// multiples of 16 floats are fastest.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    #[must_use]
+    #[inline]
+    pub fn distance(self, a: &[f32], b: &[f32]) -> f32 {
+        assert_eq!(a.len(), b.len(), "vectors of different lengths");
+        match self.metric {
+            Metric::L2 => self.isa.sum::<true>(a, b),
+            Metric::Cosine => 1.0 - self.isa.sum::<false>(a, b),
+            Metric::Dot => 0.0 - self.isa.sum::<false>(a, b),
+        }
+    }
+
+    /// The distances from `query` to four vectors, in less time than four calls of
+    /// [`Kernel::distance`].
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    #[must_use]
+    #[inline]
+    pub fn distance4(self, query: &[f32], vectors: [&[f32]; 4]) -> [f32; 4] {
+        for vector in vectors {
+            assert_eq!(query.len(), vector.len(), "vectors of different lengths");
+        }
+        match self.metric {
+            Metric::L2 => self.isa.sum4::<true>(query, vectors),
+            Metric::Cosine => self.isa.sum4::<false>(query, vectors).map(|dot| 1.0 - dot),
+            Metric::Dot => self.isa.sum4::<false>(query, vectors).map(|dot| 0.0 - dot),
+        }
+    }
+
+    /// Replaces `out` by the distances from `query` to the rows `ids`, in their order.
+    ///
+    /// # Panics
+    /// If a row does not exist or `query` is not a stride long.
+    pub(crate) fn distances(self, query: &[f32], rows: &Rows<'_>, ids: &[u32], out: &mut Vec<f32>) {
+        out.clear();
+        let (fours, rest) = ids.as_chunks::<4>();
+        for four in fours {
+            out.extend_from_slice(&self.distance4(query, four.map(|row| rows.row(row))));
+        }
+        for &row in rest {
+            out.push(self.distance(query, rows.row(row)));
+        }
+    }
+
+    /// Whether one of the rows `ids` is nearer to `query` than `bound`. Stops at the first four
+    /// that say so.
+    ///
+    /// # Panics
+    /// If a row does not exist or `query` is not a stride long.
+    pub(crate) fn any_nearer(
+        self,
+        query: &[f32],
+        rows: &Rows<'_>,
+        ids: &[u32],
+        bound: f32,
+    ) -> bool {
+        let (fours, rest) = ids.as_chunks::<4>();
+        for four in fours {
+            let found = self.distance4(query, four.map(|row| rows.row(row)));
+            if found.iter().any(|&distance| distance < bound) {
+                return true;
+            }
+        }
+        rest.iter().any(|&row| self.distance(query, rows.row(row)) < bound)
+    }
+}
+
+/// The last, partial block of a vector, filled up with zeros: they add nothing to any sum.
+#[inline]
+fn tail_block(tail: &[f32]) -> [f32; LANES] {
+    let mut block = [0.0; LANES];
+    block[..tail.len()].copy_from_slice(tail);
+    block
+}

@@ -1,0 +1,157 @@
+//! Vectors by row number, wherever their chunks live.
+//!
+//! Borrows memory that somebody else keeps; checks its shape once, so that reading a row is a
+//! shift, a mask and two bounds checks. What is in the rows (finite, unit length) is the caller's
+//! promise.
+
+use std::fmt;
+
+use crate::params::{DIMS_MAX, ROWS_MAX};
+
+/// A row's stride is a multiple of this many floats: one cache line, 64 bytes.
+pub const STRIDE_STEP: usize = 16;
+
+/// Floats a row takes in memory and in files: `dims` rounded up to a multiple of 16. The floats
+/// after the last dimension are zero, so that a distance over the stride is the distance.
+#[must_use]
+pub const fn row_stride(dims: u32) -> usize {
+    (dims as usize).next_multiple_of(STRIDE_STEP)
+}
+
+/// Row number to vector. Rows live in chunks of a power of two of rows, every chunk full but the
+/// last. Copying it copies references.
+#[derive(Clone, Copy)]
+pub struct Rows<'a> {
+    chunks: &'a [&'a [f32]],
+    stride: usize,
+    dims: u32,
+    len: u32,
+    chunk_log2: u32,
+}
+
+impl fmt::Debug for Rows<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shape = f.debug_struct("Rows");
+        shape.field("len", &self.len).field("dims", &self.dims).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Rows<'a> {
+    /// `len` rows of `dims` dimensions in `chunks`, each of `1 << rows_per_chunk_log2` rows of
+    /// [`row_stride`] floats. The last chunk may hold fewer rows, or more floats than `len` needs
+    /// (they are not read). Cost: one step a chunk.
+    ///
+    /// # Panics
+    /// If the chunks do not have that shape, or `dims`, `len` or `rows_per_chunk_log2` are over
+    /// [`DIMS_MAX`], [`ROWS_MAX`] or 31.
+    #[must_use]
+    pub fn new(dims: u32, rows_per_chunk_log2: u32, chunks: &'a [&'a [f32]], len: u32) -> Self {
+        assert!((1..=DIMS_MAX).contains(&dims), "dims is {dims}");
+        assert!(len <= ROWS_MAX, "{len} rows");
+        assert!(rows_per_chunk_log2 < u32::BITS, "2^{rows_per_chunk_log2} rows a chunk");
+        let stride = row_stride(dims);
+        let rows_per_chunk = 1u32 << rows_per_chunk_log2;
+        let mut left = len;
+        for (index, chunk) in chunks.iter().enumerate() {
+            let rows = left.min(rows_per_chunk);
+            let floats = rows as usize * stride;
+            let is_last = index + 1 == chunks.len();
+            assert!(
+                chunk.len() == floats || (is_last && chunk.len() > floats),
+                "chunk {index} of {} holds {} floats: expected {floats}",
+                chunks.len(),
+                chunk.len(),
+            );
+            left -= rows;
+        }
+        assert!(left == 0, "{} chunks hold {left} rows fewer than {len}", chunks.len());
+        Self { chunks, stride, dims, len, chunk_log2: rows_per_chunk_log2 }
+    }
+
+    /// How many rows there are: they are numbered from 0.
+    #[must_use]
+    pub fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// Whether there is no row.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Components of a vector, without padding.
+    #[must_use]
+    pub fn dims(&self) -> u32 {
+        self.dims
+    }
+
+    /// Floats of a row, with padding.
+    #[must_use]
+    pub fn stride(&self) -> usize {
+        self.stride
+    }
+
+    /// The vector of `row`, padding included.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    #[must_use]
+    #[inline]
+    pub fn row(&self, row: u32) -> &'a [f32] {
+        assert!(row < self.len, "row {row} of {}", self.len);
+        let chunk = self.chunks[(row >> self.chunk_log2) as usize];
+        let mask = (1u32 << self.chunk_log2) - 1;
+        let start = (row & mask) as usize * self.stride;
+        &chunk[start..start + self.stride]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strides_are_whole_cache_lines() {
+        let strides = [1, 15, 16, 17, 784, 65_536].map(row_stride);
+        assert_eq!(strides, [16, 16, 16, 32, 784, 65_536]);
+    }
+
+    #[test]
+    fn a_row_is_found_in_its_chunk() {
+        let floats: Vec<f32> = (0u16..9 * 32).map(f32::from).collect();
+        let (first, rest) = floats.split_at(4 * 32);
+        let chunks = [first, &rest[..4 * 32], &rest[4 * 32..]];
+        let rows = Rows::new(20, 2, &chunks, 9);
+        assert_eq!((rows.len(), rows.dims(), rows.stride()), (9, 20, 32));
+        for (row, expect) in (0..9).zip(floats.chunks(32)) {
+            assert_eq!(rows.row(row).as_ptr(), expect.as_ptr(), "row {row}");
+            assert_eq!(rows.row(row).len(), 32);
+        }
+    }
+
+    #[test]
+    fn spare_room_in_the_last_chunk_is_not_rows() {
+        let chunk = [0.0; 64];
+        let chunks = [&chunk[..]];
+        let rows = Rows::new(16, 2, &chunks, 3);
+        assert_eq!(rows.row(2).len(), 16);
+        assert!(std::panic::catch_unwind(|| rows.row(3).len()).is_err());
+    }
+
+    #[track_caller]
+    fn check_refused(chunks: &[&[f32]], len: u32) {
+        assert!(std::panic::catch_unwind(|| Rows::new(16, 1, chunks, len).len()).is_err());
+    }
+
+    #[test]
+    fn chunks_of_another_shape_are_refused() {
+        let floats = [0.0; 64];
+        check_refused(&[], 1);
+        check_refused(&[&floats[..16]], 2);
+        check_refused(&[&floats[..16], &floats[..32]], 3);
+        check_refused(&[&floats[..48], &floats[..32]], 4);
+        check_refused(&[&floats[..32]], 3);
+        check_refused(&[&floats[..32], &floats[..15]], 3);
+    }
+}

@@ -1,0 +1,211 @@
+//! Building: where batches end, the same bytes from any number of threads, and what is promised
+//! between batches.
+
+use std::ops::ControlFlow;
+
+use gannet_hnsw::{
+    BATCH_ROWS_MAX, BuildScratch, Executor, Graph, Isa, Metric, Params, SearchContext,
+    next_batch_end,
+};
+
+use crate::data::{Vectors, image, params, rows_of};
+
+#[test]
+fn batches_end_at_two_per_cent_at_least_one_row_at_most_1024() {
+    for len in 0..100 {
+        assert_eq!(next_batch_end(len), len + 1);
+    }
+    let mut ends = vec![100];
+    while ends.len() < 12 {
+        ends.push(next_batch_end(ends[ends.len() - 1]));
+    }
+    assert_eq!(ends, [100, 102, 104, 106, 108, 110, 112, 114, 116, 118, 120, 122]);
+    for (len, rows) in [(149, 2), (150, 3), (5_000, 100), (51_199, 1023), (51_200, 1024)] {
+        assert_eq!(next_batch_end(len), len + rows);
+    }
+    assert_eq!(next_batch_end(2_000_000_000), 2_000_000_000 + BATCH_ROWS_MAX);
+    let mut len = 0;
+    let mut batches = 0;
+    while len < 200_000 {
+        len = next_batch_end(len);
+        batches += 1;
+    }
+    assert_eq!((len, batches), (200_582, 574));
+}
+
+#[test]
+fn any_number_of_threads_gives_the_same_bytes() {
+    for metric in Metric::ALL {
+        let vectors = Vectors::clustered(11, 6000, 20, 40).fit(metric);
+        let expect = image(&vectors.graph(metric));
+        for threads in [2, 3, 8] {
+            let exec = Executor::threads(threads).unwrap();
+            let graph = vectors.graph_on(params(20, metric), &exec);
+            assert!(image(&graph) == expect, "{metric}, {threads} threads");
+        }
+    }
+}
+
+#[test]
+fn any_instruction_set_gives_the_same_bytes_and_answers() {
+    for metric in Metric::ALL {
+        let vectors = Vectors::clustered(12, 1500, 37, 10).fit(metric);
+        let expect = vectors.graph(metric);
+        for isa in Isa::available() {
+            let mut graph = Graph::new(params(37, metric)).with_isa(isa);
+            vectors.insert_until(&mut graph, 1500, &Executor::Serial);
+            assert!(image(&graph) == image(&expect), "{metric} on {}", isa.name());
+            let query = vectors.row(3);
+            let found = vectors.search(&graph, query, 10, 50);
+            assert_eq!(found, vectors.search(&expect, query, 10, 50), "{metric} {}", isa.name());
+        }
+    }
+}
+
+/// The same graph on every CPU, and from every version: a change of it changes what a replay builds.
+#[test]
+fn the_graphs_of_fixed_vectors_are_pinned() {
+    for (metric, expect) in
+        [(Metric::L2, 0xde2c_3bc8), (Metric::Cosine, 0x4e4b_bb52), (Metric::Dot, 0x2f63_d590)]
+    {
+        let vectors = Vectors::clustered(10, 3000, 21, 40).fit(metric);
+        let found = crc32fast::hash(&image(&vectors.graph(metric)));
+        assert_eq!(found, expect, "{metric}: {found:#010x}");
+    }
+}
+
+#[test]
+fn batches_by_hand_and_insert_until_give_the_same_bytes() {
+    let vectors = Vectors::clustered(13, 3000, 9, 10);
+    let exec = Executor::threads(2).unwrap();
+    let mut graph = Graph::new(params(9, Metric::L2));
+    let mut scratch = BuildScratch::new();
+    vectors.with_rows(|rows| {
+        while graph.len() < rows.len() {
+            let end = next_batch_end(graph.len()).min(rows.len());
+            let plan = graph.plan_batch(rows, end, &exec, &mut scratch);
+            assert_eq!(plan.end(), end);
+            graph.apply_batch(plan);
+            assert_eq!(graph.len(), end);
+        }
+    });
+    assert!(image(&graph) == image(&vectors.graph(Metric::L2)));
+}
+
+#[test]
+fn rows_that_are_there_already_do_not_change_what_is_built() {
+    let vectors = Vectors::clustered(14, 2000, 9, 10);
+    let part = Vectors { floats: vectors.floats[..1000 * 16].to_vec(), ..vectors };
+    let mut graph = Graph::new(params(9, Metric::L2));
+    vectors.insert_until(&mut graph, 1000, &Executor::Serial);
+    assert!(image(&graph) == image(&part.graph(Metric::L2)));
+}
+
+#[test]
+fn progress_sees_every_batch_and_can_end_the_work() {
+    let vectors = Vectors::clustered(15, 400, 5, 4);
+    let mut graph = Graph::new(params(5, Metric::L2));
+    let mut seen = Vec::new();
+    let exec = Executor::Serial;
+    vectors.with_rows(|rows| {
+        let flow = graph.insert_until(rows, 300, &exec, &mut |len| {
+            seen.push(len);
+            if len >= 150 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        assert_eq!(flow, ControlFlow::Break(()));
+        assert_eq!((graph.len(), seen.first(), seen.last()), (150, Some(&1), Some(&150)));
+        let flow = graph.insert_until(rows, 151, &exec, &mut |_| ControlFlow::Break(()));
+        assert_eq!((flow, graph.len()), (ControlFlow::Continue(()), 151), "nothing was left to do");
+        let flow = graph.insert_until(rows, 100, &exec, &mut |_| unreachable!("nothing to do"));
+        assert_eq!((flow, graph.len()), (ControlFlow::Continue(()), 151));
+    });
+}
+
+#[test]
+fn readers_search_while_a_batch_is_planned() {
+    let vectors = Vectors::clustered(16, 1500, 12, 10);
+    let mut graph = Graph::new(params(12, Metric::L2));
+    vectors.insert_until(&mut graph, 1000, &Executor::Serial);
+    let query = vectors.row(5);
+    let expect = vectors.search(&graph, query, 10, 50);
+    vectors.with_rows(|rows| {
+        let plan = std::thread::scope(|scope| {
+            let graph = &graph;
+            let plan = scope.spawn(|| {
+                graph.plan_batch(rows, 1020, &Executor::Serial, &mut BuildScratch::new())
+            });
+            while !plan.is_finished() {
+                let (mut context, mut found) = (SearchContext::new(), Vec::new());
+                graph.search(rows, query, 10, 50, None, &mut context, &mut found);
+                assert_eq!(found, expect);
+            }
+            plan.join().unwrap()
+        });
+        graph.apply_batch(plan);
+    });
+    assert_eq!(graph.len(), 1020);
+}
+
+#[test]
+fn a_plan_fits_only_the_graph_it_was_made_for() {
+    let vectors = Vectors::clustered(17, 20, 3, 2);
+    let mut graph = Graph::new(params(3, Metric::L2));
+    vectors.with_rows(|rows| {
+        let plan = graph.plan_batch(rows, 1, &Executor::Serial, &mut BuildScratch::new());
+        graph.apply_batch(plan.clone());
+        let again = std::panic::AssertUnwindSafe(|| graph.apply_batch(plan));
+        assert!(std::panic::catch_unwind(again).is_err());
+    });
+}
+
+#[test]
+fn batches_that_cannot_be_are_refused() {
+    let vectors = Vectors::clustered(18, 1100, 3, 2);
+    let graph = Graph::new(params(3, Metric::L2));
+    for end in [0, 1025, 1101] {
+        let plan = || {
+            let scratch = &mut BuildScratch::new();
+            vectors.with_rows(|rows| graph.plan_batch(rows, end, &Executor::Serial, scratch))
+        };
+        assert!(std::panic::catch_unwind(plan).is_err(), "end {end}");
+    }
+    let other = Vectors::clustered(18, 10, 4, 2);
+    let plan = || {
+        let scratch = &mut BuildScratch::new();
+        other.with_rows(|rows| graph.plan_batch(rows, 1, &Executor::Serial, scratch))
+    };
+    assert!(std::panic::catch_unwind(plan).is_err(), "other dimensions");
+}
+
+#[test]
+fn a_first_batch_of_many_rows_is_whole() {
+    let vectors = Vectors::clustered(19, 1024, 8, 12);
+    let mut graph = Graph::new(params(8, Metric::L2));
+    vectors.with_rows(|rows| {
+        let plan = graph.plan_batch(rows, 1024, &Executor::Serial, &mut BuildScratch::new());
+        graph.apply_batch(plan);
+    });
+    assert_eq!(graph.unreachable_count(), 0);
+    for row in (0..1024).step_by(31) {
+        assert_eq!(rows_of(&vectors.search(&graph, vectors.row(row), 1, 64)), [row]);
+    }
+}
+
+#[test]
+fn memory_is_the_lists_and_a_scratch_bounded_by_the_batch() {
+    let vectors = Vectors::clustered(20, 8000, 8, 50);
+    let exec = Executor::threads(2).unwrap();
+    let mut graph = Graph::new(Params::new(8, Metric::L2));
+    vectors.insert_until(&mut graph, 7000, &exec);
+    let mut scratch = BuildScratch::new();
+    vectors.with_rows(|rows| {
+        let plan = graph.plan_batch(rows, 8000, &exec, &mut scratch);
+        // The most a batch can be: each new row and each row it links to gets one full list a
+        // layer.
+        assert!(plan.memory_bytes() < 1000 * 17 * 2 * 160, "{} bytes", plan.memory_bytes());
+        graph.apply_batch(plan);
+    });
+    assert!(scratch.memory_bytes() < 2 * (8000 + 100 * 1024), "{} bytes", scratch.memory_bytes());
+    let lists = usize::try_from(graph.encoded_len()).unwrap();
+    assert!(graph.memory_bytes() < lists + lists / 4, "{} of {lists}", graph.memory_bytes());
+}

@@ -1,0 +1,245 @@
+//! Images that lie: each lie has its name, and none is believed.
+
+use gannet_hnsw::{Graph, GraphFault, LinkFault, Metric, Params, ParamsError};
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+use crate::data::{Vectors, cases, image, params};
+use crate::image::{HEADER_LEN, seal};
+
+const ROWS: u32 = 200;
+
+fn sample() -> (Vectors, Params, Vec<u8>) {
+    let vectors = Vectors::clustered(41, ROWS, 5, 4);
+    let params = Params { m: 3, ..params(5, Metric::L2) };
+    let bytes = image(&vectors.graph_on(params.clone(), &gannet_hnsw::Executor::Serial));
+    (vectors, params, bytes)
+}
+
+/// Where slot `slot` of the list of `row` on layer 0 stands.
+fn base_at(row: u32, slot: usize) -> usize {
+    let starts_end = HEADER_LEN + 4 * (ROWS as usize + 1);
+    starts_end.next_multiple_of(64) + (row as usize * 6 + slot) * 4
+}
+
+fn word(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap())
+}
+
+fn set(bytes: &mut [u8], at: usize, value: u32) {
+    bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
+}
+
+/// The fault of the sample after `change` and new checksums.
+#[track_caller]
+fn fault(change: impl FnOnce(&mut Vec<u8>)) -> GraphFault {
+    let (_, params, mut bytes) = sample();
+    change(&mut bytes);
+    if bytes.len() >= HEADER_LEN {
+        seal(&mut bytes);
+    }
+    let fault = Graph::decode(&bytes, ROWS, &params).expect_err("a lie");
+    let text = fault.to_string();
+    assert!(!text.is_empty() && !text.contains('\n'), "{text:?}");
+    fault
+}
+
+#[test]
+fn any_cut_is_noticed() {
+    let (_, params, bytes) = sample();
+    let needed = bytes.len() as u64;
+    for len in (0..bytes.len()).step_by(13).chain([127, 128, bytes.len() - 1]) {
+        let found = len as u64;
+        let needed = if len < HEADER_LEN { HEADER_LEN as u64 } else { needed };
+        let fault = Graph::decode(&bytes[..len], ROWS, &params).unwrap_err();
+        assert_eq!(fault, GraphFault::Truncated { needed, found });
+    }
+}
+
+#[test]
+fn any_flipped_bit_is_noticed() {
+    let (_, params, mut bytes) = sample();
+    for at in 0..bytes.len() {
+        bytes[at] ^= 1 << (at % 8);
+        assert!(Graph::decode(&bytes, ROWS, &params).is_err(), "byte {at}");
+        bytes[at] ^= 1 << (at % 8);
+    }
+    assert!(Graph::decode(&bytes, ROWS, &params).is_ok());
+}
+
+#[test]
+fn the_outside_is_checked_first() {
+    let len = sample().2.len() as u64;
+    let oversized = GraphFault::Oversized { expected: len, found: len + 64 };
+    assert_eq!(fault(|b| b.extend([0; 64])), oversized);
+    assert!(matches!(fault(|b| b[7] = b'X'), GraphFault::Magic { .. }));
+    assert!(matches!(fault(|b| b.fill(0)), GraphFault::Magic { found: [0, 0, 0, 0, 0, 0, 0, 0] }));
+    assert_eq!(fault(|b| b[8] = 2), GraphFault::Version { found: 2 });
+    assert_eq!(fault(|b| b[46] = 9), GraphFault::Padding { offset: 46, found: 9 });
+    assert_eq!(fault(|b| b[100] = 1), GraphFault::Padding { offset: 100, found: 1 });
+    assert_eq!(
+        fault(|b| b[base_at(0, 0) - 1] = 7),
+        GraphFault::Padding { offset: base_at(0, 0) as u64 - 1, found: 7 },
+    );
+    let padded = GraphFault::Padding { offset: len - 1, found: 1 };
+    assert_eq!(fault(|b| *b.last_mut().unwrap() = 1), padded);
+    assert_eq!(fault(|b| b[48] ^= 1), GraphFault::Length { found: len ^ 1, expected: len });
+    for huge in [u32::MAX, 1 << 31, ROWS + 1] {
+        let expect = GraphFault::Rows { found: huge, max: ROWS };
+        assert_eq!(fault(|b| set(b, 36, huge)), expect);
+        assert!(matches!(fault(|b| set(b, 40, huge)), GraphFault::Length { .. }));
+    }
+}
+
+#[test]
+fn checksums_cover_header_and_body() {
+    let (_, params, bytes) = sample();
+    let fault = |at: usize| {
+        let mut bytes = bytes.clone();
+        bytes[at] ^= 16;
+        match Graph::decode(&bytes, ROWS, &params) {
+            Err(GraphFault::Checksum { part, .. }) => part,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!((fault(12), fault(60), fault(127)), ("header", "header", "header"));
+    assert_eq!((fault(HEADER_LEN), fault(bytes.len() - 1)), ("body", "body"));
+}
+
+#[test]
+fn parameters_must_be_valid_and_those_expected() {
+    let (_, params, bytes) = sample();
+    let mut others = vec![params; 5];
+    others[0].dims = 6;
+    others[1].metric = Metric::Dot;
+    others[2].m = 4;
+    others[3].ef_construction += 1;
+    others[4].seed ^= 1 << 63;
+    let names = ["dims", "metric", "m", "ef_construction", "seed"];
+    for (other, name) in others.iter().zip(names) {
+        match Graph::decode(&bytes, ROWS, other) {
+            Err(GraphFault::ParamsDiffer { field, found, expected }) => {
+                assert_eq!(field, name);
+                assert_ne!(found, expected);
+            }
+            found => panic!("{name}: {found:?}"),
+        }
+    }
+    assert_eq!(fault(|b| b[30] = 0), GraphFault::Metric { found: 0 });
+    assert_eq!(fault(|b| b[30] = 4), GraphFault::Metric { found: 4 });
+    let source = ParamsError::Dims { found: 0 };
+    assert_eq!(fault(|b| set(b, 12, 0)), GraphFault::Params { source });
+}
+
+#[test]
+fn layers_are_those_of_the_seed() {
+    assert!(matches!(
+        fault(|b| {
+            let value = word(b, HEADER_LEN + 40) + 1;
+            set(b, HEADER_LEN + 40, value);
+        }),
+        GraphFault::Layers { row: 9, .. }
+    ));
+    let start = fault(|b| set(b, HEADER_LEN, 1));
+    assert_eq!(start, GraphFault::Layers { row: 0, found: 1, expected: 0 });
+    let all = fault(|b| {
+        // One upper list more than there are, with the length to match.
+        let count = word(b, 40) + 1;
+        set(b, 40, count);
+        let end = base_at(ROWS, 0).next_multiple_of(64) + 12 * count as usize;
+        b.resize(end.next_multiple_of(64), 0);
+        let len = u32::try_from(b.len()).unwrap();
+        set(b, 48, len);
+    });
+    assert!(matches!(all, GraphFault::Layers { row: ROWS, .. }), "{all:?}");
+}
+
+#[test]
+fn the_entry_point_is_the_lowest_row_of_the_top_layer() {
+    let (_, _, bytes) = sample();
+    let (row, layer) = (word(&bytes, 32), bytes[31]);
+    for (found_row, found_layer) in [(row + 1, layer), (row, layer + 1), (u32::MAX, 0), (0, 255)] {
+        let found = fault(|b| {
+            set(b, 32, found_row);
+            b[31] = found_layer;
+        });
+        let (expected_row, expected_layer) = (row, layer);
+        let expect = GraphFault::Entry { found_row, found_layer, expected_row, expected_layer };
+        assert_eq!(found, expect);
+    }
+}
+
+#[test]
+fn links_must_be_to_other_rows_of_the_layer_once_each() {
+    #[track_caller]
+    fn check(slot: usize, link: u32, why: LinkFault) {
+        let found = fault(|b| set(b, base_at(7, slot), link));
+        assert_eq!(found, GraphFault::Link { row: 7, layer: 0, slot, link, why });
+    }
+    let (_, _, bytes) = sample();
+    let links: Vec<u32> = (0..6).map(|slot| word(&bytes, base_at(7, slot))).collect();
+    assert!(links[0] < ROWS && links[1] < ROWS, "{links:?}");
+    check(0, ROWS, LinkFault::OutOfRange);
+    check(1, u32::MAX - 1, LinkFault::OutOfRange);
+    check(0, 7, LinkFault::ToItself);
+    check(1, links[0], LinkFault::Duplicate);
+    let after = fault(|b| set(b, base_at(7, 0), u32::MAX));
+    let (link, why) = (links[1], LinkFault::AfterEnd);
+    assert_eq!(after, GraphFault::Link { row: 7, layer: 0, slot: 1, link, why });
+}
+
+#[test]
+fn upper_links_stay_on_their_layer() {
+    let (_, _, bytes) = sample();
+    let start = |row: u32| word(&bytes, HEADER_LEN + 4 * row as usize);
+    let low = (0..ROWS).find(|&row| start(row) == start(row + 1)).expect("a row of layer 0");
+    let high = (0..ROWS).find(|&row| start(row) < start(row + 1)).expect("a row of layer 1");
+    let at = base_at(ROWS, 0).next_multiple_of(64) + 12 * start(high) as usize;
+    let found = fault(|b| set(b, at, low));
+    let why = LinkFault::OffLayer;
+    assert_eq!(found, GraphFault::Link { row: high, layer: 1, slot: 0, link: low, why });
+}
+
+proptest! {
+    #![proptest_config(cases(400))]
+
+    #[test]
+    fn whatever_is_accepted_can_be_searched(
+        changes in prop::collection::vec((any::<Index>(), any::<u32>(), 0..4u8), 1..6),
+        cut in prop::option::of(any::<Index>()),
+        is_sealed: bool,
+    ) {
+        let (vectors, params, mut bytes) = sample();
+        for (index, value, kind) in changes {
+            let at = index.index(bytes.len() / 4) * 4;
+            match kind {
+                0 => set(&mut bytes, at, value),
+                // A row number, or the end of a list: likely to be accepted.
+                1 | 2 => set(&mut bytes, at, value % ROWS),
+                _ => set(&mut bytes, at, u32::MAX),
+            }
+        }
+        if let Some(cut) = cut.filter(|_| !is_sealed) {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        if is_sealed {
+            seal(&mut bytes);
+        }
+        if let Ok(graph) = Graph::decode(&bytes, ROWS, &params) {
+            prop_assert_eq!(image(&graph), bytes);
+            for query in [0, 50, ROWS - 1] {
+                let query = vectors.row(query);
+                let third = |row: u32| row.is_multiple_of(3);
+                for live in [None, Some(&third as &dyn Fn(u32) -> bool)] {
+                    let found = vectors.search_live(&graph, query, 10, 30, live);
+                    prop_assert!(found.iter().all(|found| found.row < ROWS));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn any_bytes_give_a_fault(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
+        prop_assert!(Graph::decode(&bytes, u32::MAX, &params(5, Metric::L2)).is_err());
+    }
+}

@@ -1,0 +1,11 @@
+//! What the crate promises, seen from outside.
+
+#![expect(clippy::unwrap_used, reason = "tests, and helpers of tests")]
+
+mod build;
+mod data;
+mod image;
+mod image_hostile;
+mod order;
+mod recall;
+mod search;
