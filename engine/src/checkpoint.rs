@@ -12,9 +12,9 @@ use crate::manifest::Manifest;
 use crate::root::{self, Slot};
 use crate::sealed::{FileKind, Ident};
 use gannet_hnsw::{BuildScratch, next_batch_end};
-use gannet_storage::{Error as StorageError, ErrorKind, FileName, Storage};
+use gannet_storage::{FileName, Storage};
 use std::collections::BTreeSet;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 /// A part of a checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +48,9 @@ pub struct CheckpointReport {
     pub indexed_rows: u64,
     /// Files written, the manifest included; 0 if there was nothing to write.
     pub files_written: u64,
+    /// Files that nothing names any more and that could not be removed; the next checkpoint tries
+    /// again.
+    pub files_left: u64,
 }
 
 impl<S: Storage> Database<S> {
@@ -70,15 +73,19 @@ impl<S: Storage> Database<S> {
         let indexed_rows = self.index(progress)?;
         let lsn = writer.log.end().lsn;
         if !self.has_unsaved(&writer) {
-            return Ok(CheckpointReport { lsn, indexed_rows, files_written: 0 });
+            return Ok(CheckpointReport { lsn, indexed_rows, files_written: 0, files_left: 0 });
         }
         writer.ensure_root(&self.storage)?;
-        // From here on a new segment is written to: what the manifest says of the log stays true
-        // whether or not it is published.
-        writer.log.rotate();
-        let files_written = self.write_files(&mut writer, progress)?;
-        writer.retire(&self.storage)?;
-        Ok(CheckpointReport { lsn, indexed_rows, files_written })
+        let first_number = writer.next_file;
+        let written = self.write_files(&mut writer, progress);
+        if written.is_err() && self.check_poison().is_ok() {
+            // Nothing names them: a full disk should get its space back.
+            remove_sealed(&self.storage, first_number..writer.next_file);
+        }
+        written?;
+        let files_written = writer.next_file - first_number;
+        let files_left = writer.retire(&self.storage);
+        Ok(CheckpointReport { lsn, indexed_rows, files_written, files_left })
     }
 
     /// Inserts waiting rows into the graphs. Searches go on while a batch is planned.
@@ -129,17 +136,16 @@ impl<S: Storage> Database<S> {
             || state.keyspaces().any(crate::keyspace::Keyspace::has_unsaved)
     }
 
-    /// Writes changed files and the manifest, and publishes it; returns the number of files.
+    /// Writes changed files and the manifest, and publishes it.
     fn write_files(
         &self,
         writer: &mut Writer<S>,
         progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
-    ) -> Result<u64, CheckpointError> {
+    ) -> Result<(), CheckpointError> {
         let storage = &self.storage;
         let position = writer.log.end();
         let (database, lsn) = (writer.database, position.lsn);
         let ident = |kind, number| Ident { kind, database, number, lsn };
-        let first_number = writer.next_file;
         let next_file = &mut writer.next_file;
         let mut next_number = || {
             *next_file += 1;
@@ -163,6 +169,10 @@ impl<S: Storage> Database<S> {
             tables.push(keyspace.save(storage, ident, &mut next_number)?);
             step();
         }
+        // From here on a new segment is written to: what the manifest says of the log stays true
+        // whether or not it is published.
+        writer.log.rotate(storage).map_err(|error| self.note_append(error).into_source())?;
+        let position = writer.log.end();
         let manifest = Manifest {
             position,
             log_first: writer.log.next_number(),
@@ -188,7 +198,18 @@ impl<S: Storage> Database<S> {
         for (keyspace, table) in state.keyspaces_mut().zip(tables) {
             keyspace.set_saved(table);
         }
-        Ok(writer.next_file - first_number)
+        Ok(())
+    }
+}
+
+/// Removes files that were written and never named, as far as that is possible.
+fn remove_sealed<S: Storage>(storage: &S, numbers: Range<u64>) {
+    for meta in storage.list().unwrap_or_default() {
+        let unnamed = FileKind::of_name(&meta.name).filter(|(_, number)| numbers.contains(number));
+        if unnamed.is_some() {
+            // What stays is removed by the next checkpoint.
+            let _ = storage.remove(&meta.name);
+        }
     }
 }
 
@@ -202,10 +223,10 @@ impl<S: Storage> Writer<S> {
         self.manifest_number = number;
     }
 
-    /// Removes what neither this checkpoint nor the one before it names. What is in use is left for
-    /// the next time.
-    fn retire(&mut self, storage: &S) -> Result<(), StorageError> {
-        let Some((older, older_number)) = &self.older else { return Ok(()) };
+    /// Removes what neither this checkpoint nor the one before it names. What is in use or cannot be
+    /// removed is left for the next time: the checkpoint stands without it. Returns how many.
+    fn retire(&mut self, storage: &S) -> u64 {
+        let Some((older, older_number)) = &self.older else { return 0 };
         let manifests = [older_number, &self.manifest_number].into_iter().flatten();
         let mut keep: BTreeSet<(FileKind, u64)> =
             manifests.map(|&number| (FileKind::Manifest, number)).collect();
@@ -219,14 +240,9 @@ impl<S: Storage> Writer<S> {
             // Not ours to remove, but for what a crash left of the root.
             (None, None) => name.as_str() != root::TEMP_FILE,
         };
-        let mut removed = false;
-        for meta in storage.list()?.iter().filter(|meta| !is_needed(&meta.name)) {
-            match storage.remove(&meta.name) {
-                Ok(()) => removed = true,
-                Err(error) if error.kind() == ErrorKind::Busy => {}
-                Err(error) => return Err(error),
-            }
-        }
-        if removed { storage.sync_dir() } else { Ok(()) }
+        let listed = storage.list().unwrap_or_default();
+        let unneeded = listed.iter().filter(|meta| !is_needed(&meta.name));
+        let left = unneeded.filter(|meta| storage.remove(&meta.name).is_err()).count();
+        left as u64
     }
 }

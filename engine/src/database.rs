@@ -138,15 +138,10 @@ impl<S: Storage> Database<S> {
             let last_lsn = writer.log.end().lsn;
             return Ok(Commit { first_lsn: last_lsn + 1, last_lsn });
         }
-        writer.ensure_root(&self.storage).map_err(CommitError::refused)?;
+        let rooted = writer.ensure_root(&self.storage);
+        rooted.map_err(|error| self.failed_append(AppendError::before_writing(error)))?;
         let appended = writer.log.append(&self.storage, &sequenced.body, sequenced.records);
-        let (first_lsn, last_lsn) = appended.map_err(|error| match error {
-            AppendError::Refused(error) => CommitError::refused(error),
-            AppendError::Unknown(error) => {
-                self.poison();
-                CommitError::Unknown(error)
-            }
-        })?;
+        let (first_lsn, last_lsn) = appended.map_err(|error| self.failed_append(error))?;
         let applied = self.state.write().apply_all(&sequenced.body);
         applied.unwrap_or_else(|field| panic!("a checked batch does not apply: {field}"));
         Ok(Commit { first_lsn, last_lsn })
@@ -208,10 +203,23 @@ impl<S: Storage> Database<S> {
             return Err(CommitError::Poisoned);
         }
         let witness = self.writer.lock().log.witness(&self.storage);
-        witness.map_err(|error| match error {
-            AppendError::Refused(error) => CommitError::refused(error),
+        witness.map_err(|error| self.failed_append(error))
+    }
+
+    /// What a failed append means to the caller of a commit.
+    fn failed_append(&self, error: AppendError) -> CommitError {
+        match self.note_append(error) {
+            AppendError::Refused(error) | AppendError::Failed(error) => CommitError::refused(error),
             AppendError::Unknown(error) => CommitError::Unknown(error),
-        })
+        }
+    }
+
+    /// A failed append that is not a mere refusal is the last one.
+    pub(crate) fn note_append(&self, error: AppendError) -> AppendError {
+        if !matches!(error, AppendError::Refused(_)) {
+            self.poison();
+        }
+        error
     }
 
     pub(crate) fn check_poison(&self) -> Result<(), ()> {

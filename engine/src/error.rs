@@ -138,10 +138,12 @@ pub enum CommitError {
         /// What.
         what: &'static str,
     },
-    /// The disk is full. Nothing of the batch was written; the database goes on.
+    /// The disk is full. Nothing of the batch was written; the database goes on, unless it was the
+    /// directory that could not be synced.
     #[error("no space for the log")]
     NoSpace(#[source] StorageError),
-    /// The storage refused before anything of the batch was written; the database goes on.
+    /// The storage refused or failed before anything of the batch was written. Where it failed the
+    /// database takes no more writes.
     #[error("the log cannot be written")]
     Refused(#[source] StorageError),
     /// The batch may or may not be durable; a reopen will tell. The database takes no more writes.
@@ -222,7 +224,8 @@ pub enum SearchError {
     ZeroVector,
 }
 
-/// Why a checkpoint was not made. The one before stays in force.
+/// Why a checkpoint was not made. The one before stays in force, unless the database was poisoned
+/// by it: then only a reopen can tell.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum CheckpointError {

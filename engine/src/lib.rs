@@ -62,6 +62,7 @@ mod root;
 mod sealed;
 mod search;
 mod sequence;
+mod settle;
 mod state;
 mod stats;
 mod verify;

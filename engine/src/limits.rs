@@ -17,7 +17,7 @@ pub const BATCH_RECORDS_MAX: usize = 1 << 20;
 /// Longest batch as it stands in the log, in bytes.
 pub const BATCH_LEN_BYTES_MAX: usize = 256 << 20;
 /// Most rows of one collection, deleted ones included.
-pub const ROWS_MAX: u32 = u32::MAX - 1;
+pub const ROWS_MAX: u32 = gannet_hnsw::ROWS_MAX;
 /// Shortest log segment that can be configured, in bytes.
 pub const SEGMENT_BYTES_MIN: u64 = 16 << 10;
 /// Longest log segment that can be configured, in bytes.

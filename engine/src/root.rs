@@ -8,6 +8,7 @@ use crate::codec::{Put, Reader};
 use crate::damage::{Corruption, Damage};
 use crate::error::OpenError;
 use crate::sealed::FileRef;
+use crate::settle::settle;
 use gannet_storage::{
     BLOCK_SIZE, Durability, Error, ErrorKind, FileName, ReadFile, SealedFile, Storage, Write,
     WriteFile, publish,
@@ -64,7 +65,7 @@ impl Root {
 /// # Errors
 /// `NotADatabase` if the file is something else; `Corrupt` if no slot is valid; `NewerVersion`.
 pub(crate) fn read<S: Storage>(storage: &S) -> Result<Option<Root>, OpenError> {
-    let file = match storage.open_sealed(&name(FILE)) {
+    let file = match settle(storage, &name(FILE)) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.into()),

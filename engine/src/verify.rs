@@ -73,7 +73,9 @@ impl<S: Storage> Database<S> {
     /// Only where nothing can be judged; faults are in the report.
     pub fn verify(&self) -> Result<VerifyReport, StorageError> {
         let mut writer = self.writer.lock();
-        writer.log.rotate();
+        if let Err(error) = writer.log.rotate(&self.storage) {
+            self.note_append(error);
+        }
         verify_storage(&self.storage)
     }
 }

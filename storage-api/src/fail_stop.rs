@@ -62,8 +62,10 @@ impl<F: WriteFile> ReadFile for FailStop<F> {
         self.file.read_batch(reads)
     }
 
+    /// It may sync first, and a kernel may tell of a failed write-back only once: so its failure is
+    /// a failed write too.
     fn discard_cache(&self) -> Result<()> {
-        self.file.discard_cache()
+        self.guard(Op::DiscardCache, F::discard_cache)
     }
 }
 
@@ -96,7 +98,7 @@ mod tests {
             self.0.read_batch(reads)
         }
         fn discard_cache(&self) -> Result<()> {
-            Ok(())
+            self.sync(Durability::Data)
         }
     }
 
@@ -110,6 +112,17 @@ mod tests {
         fn set_len(&self, len_bytes: u64) -> Result<()> {
             self.0.set_len(len_bytes)
         }
+    }
+
+    #[test]
+    fn a_failure_while_the_cache_is_discarded_counts() {
+        let storage = MemStorage::new();
+        let name = FileName::new("f").expect("valid");
+        let inner = Failing(storage.create(&name, 4096).expect("new"), AtomicBool::new(true));
+        let file = FailStop::new(inner);
+        assert_eq!(file.discard_cache().expect_err("fails").kind(), ErrorKind::Io);
+        file.file.1.store(false, Ordering::Relaxed);
+        assert_eq!(file.sync(Durability::Data).expect_err("failed").kind(), ErrorKind::Failed);
     }
 
     #[test]
@@ -128,6 +141,7 @@ mod tests {
         assert_eq!(file.sync(Durability::Data).expect_err("fails").kind(), ErrorKind::Io);
         file.file.1.store(false, Ordering::Relaxed);
         let again = file.write_batch(&write, Durability::Data).expect_err("stays failed");
+        assert_eq!(file.discard_cache().expect_err("stays failed").kind(), ErrorKind::Failed);
         assert_eq!(again.kind(), ErrorKind::Failed);
         assert_eq!(file.set_len(0).expect_err("stays failed").kind(), ErrorKind::Failed);
         let mut back = AlignedBuf::zeroed(4096);

@@ -11,10 +11,9 @@ use crate::log::LogPosition;
 use crate::log::frame;
 use crate::log::scan::{Scan, Stop, scan, witness};
 use crate::log::segment::{self, HeaderFault, SegmentHeader, file_name};
+use crate::settle::settle;
 use gannet_hnsw::Executor;
-use gannet_storage::{
-    BLOCK_SIZE, Durability, ErrorKind, FileName, ReadFile, SealedFile, Storage, WriteFile,
-};
+use gannet_storage::{BLOCK_SIZE, FileName, ReadFile, SealedFile, Storage};
 
 /// What the log held.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -188,27 +187,10 @@ fn live_segments<S: Storage>(
             return Err(Corruption::new(name, 0, Damage::Checksum).into());
         };
         let file =
-            if index == last { settle(storage, number)? } else { storage.open_sealed(&name)? };
+            if index == last { settle(storage, &name)? } else { storage.open_sealed(&name)? };
         segments.push(Segment { header, file });
     }
     Ok(LiveSegments { segments, next_number: numbers[last] + 1 })
-}
-
-/// Makes what a dead process may have left in the cache durable, then forgets the cache, so that
-/// the decision is about the media. On a read-only device there is nothing to settle.
-fn settle<S: Storage>(storage: &S, number: u64) -> Result<S::Sealed, OpenError> {
-    let name = file_name(number);
-    match storage.open(&name) {
-        Ok(file) => {
-            file.sync(Durability::Full)?;
-            file.discard_cache()?;
-            Ok(storage.seal(file)?)
-        }
-        Err(error) if matches!(error.kind(), ErrorKind::ReadOnly | ErrorKind::Denied) => {
-            Ok(storage.open_sealed(&name)?)
-        }
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// The header of a segment; `None` for one that has no frame: a spare, or one whose header was

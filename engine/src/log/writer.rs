@@ -1,9 +1,9 @@
 //! The one writer of the log: frames into blocks, blocks into segments.
 //!
 //! Keeps the end of the log and the active segment. Every append is durable when it returns: one
-//! write and sync of whole blocks that no sync has covered before. A segment is zero-filled, named
-//! and synced before its first frame, so that a full disk is met before anything of a group is
-//! written, and an append changes no metadata. Which batches make a group is left to `commit`.
+//! write and sync of whole blocks that held no frame before. A segment is zero-filled, named and
+//! synced before its first frame, so that a full disk is met before anything of a group is written,
+//! and an append changes no metadata. Which batches make a group is left to `commit`.
 
 use crate::chance::Chance;
 use crate::damage::Lsn;
@@ -11,7 +11,7 @@ use crate::log::LogPosition;
 use crate::log::frame::{FrameHeader, HEADER_LEN_BYTES};
 use crate::log::segment::{SegmentHeader, file_name};
 use gannet_storage::{
-    AlignedBuf, BLOCK_SIZE, Durability, Error, ErrorKind, FailStop, Storage, Write, WriteFile,
+    AlignedBuf, BLOCK_SIZE, Durability, Error, ErrorKind, FailStop, Op, Storage, Write, WriteFile,
 };
 use std::sync::Arc;
 
@@ -24,10 +24,33 @@ const ZERO_FILL_BYTES: usize = 1 << 20;
 /// Why a group is not known to be durable.
 #[derive(Debug)]
 pub(crate) enum AppendError {
-    /// Nothing of it was written. The log goes on.
+    /// Nothing of it was written, and the storage refused what it understood: the log goes on.
     Refused(Error),
-    /// It may or may not be on the media. The log is at its end.
+    /// Nothing of it was written, but the storage fails: the log is at its end.
+    Failed(Error),
+    /// It may or may not be on the media: the log is at its end.
     Unknown(Error),
+}
+
+impl AppendError {
+    /// The storage's error.
+    pub(crate) fn into_source(self) -> Error {
+        match self {
+            Self::Refused(error) | Self::Failed(error) | Self::Unknown(error) => error,
+        }
+    }
+
+    /// Judges a failure before anything of a group was written. A full or read-only disk is a
+    /// refusal; but after a failed sync of the directory nobody knows which names are durable.
+    pub(crate) fn before_writing(error: Error) -> Self {
+        let refusal =
+            matches!(error.kind(), ErrorKind::NoSpace | ErrorKind::ReadOnly | ErrorKind::Denied);
+        if refusal && error.op() != Op::SyncDir {
+            Self::Refused(error)
+        } else {
+            Self::Failed(error)
+        }
+    }
 }
 
 /// Appends frames; see the module's documentation.
@@ -85,10 +108,11 @@ impl<S: Storage> LogWriter<S> {
         self.next_number
     }
 
-    /// Ends the active segment: the next frame begins a new one.
-    pub(crate) fn rotate(&mut self) {
+    /// Ends the active segment, with a witness to its last group: the next frame begins a new one.
+    pub(crate) fn rotate(&mut self, storage: &S) -> Result<(), AppendError> {
+        self.witness(storage)?;
         self.active = None;
-        self.needs_witness = false;
+        Ok(())
     }
 
     /// Makes one group of `records` records durable; returns its first and last LSN.
@@ -121,7 +145,7 @@ impl<S: Storage> LogWriter<S> {
         let fits = |active: &ActiveSegment<S>| active.at + room <= active.len_bytes;
         if !self.active.as_ref().is_some_and(fits) {
             self.active = None;
-            let segment = self.begin_segment(storage, room).map_err(AppendError::Refused)?;
+            let segment = self.begin_segment(storage, room).map_err(AppendError::before_writing)?;
             self.active = Some(segment);
         }
         let active = self.active.as_mut().expect("a segment was just begun");

@@ -1,10 +1,13 @@
 //! Every byte of a small database, flipped; files cut, lost, foreign or of a newer version.
 
 use crate::contents::{Contents, config, example, open, shown};
-use gannet::storage::{BLOCK_SIZE, Durability, FileName, ReadFile, Storage, Write, WriteFile};
-use gannet::{Database, OpenError, verify_storage};
+use gannet::storage::{
+    BLOCK_SIZE, Durability, ErrorKind, FileName, ReadFile, Storage, Write, WriteFile,
+};
+use gannet::{CheckpointError, Database, OpenError, WriteBatch, verify_storage};
 use gannet_testkit::sim::{SimDisk, SimStorage};
 use rayon::prelude::*;
+use std::ops::ControlFlow;
 
 fn files(disk: &SimDisk) -> Vec<(FileName, u64)> {
     let storage = disk.snapshot().open().unwrap();
@@ -119,6 +122,47 @@ fn a_cut_or_grown_file_is_refused_or_made_up_for() {
             file.sync(Durability::Full).unwrap();
             drop((file, storage));
             judge(&copy, &contents, &format!("{name} of {len} cut to {new_len}"));
+        }
+    }
+}
+
+/// Commits a put to the example, does `then`, and damages that last commit after a kill.
+fn damage_last_commit(then: impl FnOnce(&SimDisk, &Database<SimStorage>)) -> Result<(), OpenError> {
+    let disk = SimDisk::new();
+    example(&disk);
+    let db = open(&disk, 3);
+    let mut batch = WriteBatch::new();
+    batch.put("kv", b"last", b"commit");
+    db.commit(batch).unwrap();
+    then(&disk, &db);
+    drop(db);
+    let killed = disk.kill();
+    let log = FileName::new("log-0000000004").unwrap();
+    edit(&killed.open().unwrap(), &log, BLOCK_SIZE as u64, |block| block[70] ^= 1);
+    Database::open(killed.open().unwrap(), config(4)).map(drop)
+}
+
+#[test]
+fn the_last_commit_has_a_witness_after_verification() {
+    let refused = damage_last_commit(|_, db| assert!(db.verify().unwrap().faults.is_empty()));
+    assert!(matches!(refused, Err(OpenError::Corrupt(_))), "{refused:?}");
+}
+
+#[test]
+fn the_last_commit_has_a_witness_after_a_checkpoint_that_was_not_published() {
+    for nth in 1.. {
+        let mut place = String::new();
+        let opened = damage_last_commit(|disk, db| {
+            disk.fail_nth(nth, ErrorKind::Io, false);
+            match db.checkpoint(&mut |_| ControlFlow::Continue(())) {
+                Err(CheckpointError::Storage(error)) => error.place().clone_into(&mut place),
+                other => panic!("call {nth}: {other:?}"),
+            }
+        });
+        // What failed was the slot, so the witness is there.
+        if place == "root" {
+            assert!(matches!(opened, Err(OpenError::Corrupt(_))), "{opened:?}");
+            break;
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Failures of the storage: what is acknowledged stays, what is unknown is said to be.
 
 use crate::contents::{Contents, checkpoint, config, example, open, params, shown, vector};
-use gannet::storage::ErrorKind;
+use gannet::storage::{ErrorKind, Op};
 use gannet::{CheckpointError, CommitError, Database, Metric, WriteBatch};
 use gannet_testkit::sim::SimDisk;
 use std::ops::ControlFlow;
@@ -72,27 +72,65 @@ fn a_failed_log_write_poisons_and_only_a_reopen_clears_it() {
 
 #[test]
 fn a_full_disk_is_met_before_anything_is_written_and_does_not_poison() {
-    let disk = SimDisk::new();
-    let mut contents = Contents::default();
-    let db = open(&disk, 1);
-    let mut with = contents.clone();
-    let batch = one_put(&mut with, "a");
     // The first commit makes root and segment: every call of that may meet a full disk.
     let mut refused = 0;
     for nth in 1.. {
+        let disk = SimDisk::new();
+        let db = open(&disk, 1);
+        let mut contents = Contents::default();
+        let batch = one_put(&mut contents, "a");
         disk.fail_nth(nth, ErrorKind::NoSpace, false);
         match db.commit(batch.clone()) {
-            Err(CommitError::NoSpace(_)) => refused += 1,
-            Ok(_) => break,
-            Err(error) => panic!("call {nth}: {error:?}"),
+            // From here on it is the frame itself.
+            Err(CommitError::Unknown(_)) => break,
+            Err(CommitError::NoSpace(error)) if error.op() == Op::SyncDir => {
+                // Which names are durable is unknown now: no refusal, but the end of the log.
+                assert!(matches!(db.commit(batch.clone()), Err(CommitError::Poisoned)));
+                drop(db);
+                open(&disk, 2).commit(batch).unwrap();
+            }
+            Err(CommitError::NoSpace(_)) => {
+                assert_eq!(shown(&db, 1), Contents::default());
+                db.commit(batch).expect("there is space again");
+                drop(db);
+            }
+            other => panic!("call {nth}: {other:?}"),
         }
-        assert_eq!(shown(&db, 1), contents);
+        refused += 1;
+        assert_eq!(shown(&open(&disk.kill(), 2), 1), contents, "{nth}");
     }
     assert!(refused >= 5, "{refused}");
-    contents = with;
-    assert_eq!(shown(&db, 1), contents);
+}
+
+#[test]
+fn a_checkpoint_that_meets_a_full_disk_gives_the_space_back_and_changes_nothing() {
+    let disk = SimDisk::new();
+    let contents = example(&disk);
+    let db = open(&disk, 3);
+    let mut with = contents.clone();
+    db.commit(one_put(&mut with, "more")).unwrap();
+    let names = || {
+        let files = db.stats().unwrap().files;
+        files.into_iter().map(|file| file.name).collect::<Vec<_>>()
+    };
+    let before = names();
+    let mut refused = 0;
+    for nth in 1.. {
+        disk.fail_nth(nth, ErrorKind::NoSpace, false);
+        let made = db.checkpoint(&mut |_| ControlFlow::Continue(()));
+        if db.commit(one_put(&mut with, "more")).is_err() {
+            break; // The slot could not be written: poisoned.
+        }
+        assert!(matches!(made, Err(CheckpointError::Storage(_))), "{nth}: {made:?}");
+        let logs_apart = |names: &[gannet::storage::FileName]| {
+            names.iter().filter(|n| !n.as_str().starts_with("log")).cloned().collect::<Vec<_>>()
+        };
+        assert_eq!(logs_apart(&names()), logs_apart(&before), "{nth}");
+        refused += 1;
+    }
+    assert!(refused > 5, "{refused}");
     drop(db);
-    assert_eq!(shown(&open(&disk.kill(), 2), 1), contents);
+    assert_eq!(shown(&open(&disk.kill(), 4), 200), with);
 }
 
 #[test]

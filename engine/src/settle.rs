@@ -1,0 +1,24 @@
+//! Settling: what a dead process left in the cache is made durable, or is forgotten, before anybody
+//! decides by it.
+
+use gannet_storage::{Durability, ErrorKind, FileName, ReadFile, Result, Storage, WriteFile};
+
+/// Opens a file so that its reads tell what is on the media. A write of an earlier process may only
+/// be in the cache: after a kill it is synced here; after a failed sync the cache shows what the
+/// media does not have, so it is discarded. On a read-only storage there is nothing to settle.
+///
+/// # Errors
+/// As the storage's calls.
+pub(crate) fn settle<S: Storage>(storage: &S, name: &FileName) -> Result<S::Sealed> {
+    match storage.open(name) {
+        Ok(file) => {
+            file.sync(Durability::Full)?;
+            file.discard_cache()?;
+            storage.seal(file)
+        }
+        Err(error) if matches!(error.kind(), ErrorKind::ReadOnly | ErrorKind::Denied) => {
+            storage.open_sealed(name)
+        }
+        Err(error) => Err(error),
+    }
+}
