@@ -97,6 +97,13 @@ fn prepare<V: Deref<Target = [u8]>>(
     }
 }
 
+/// Whether looking at every live row costs less than a walk among mostly dead ones: a walk computes
+/// about 20 distances for each unit of `ef` and each live row it meets among `count / live` others.
+fn walk_is_longer(live: usize, count: u32, ef: usize) -> bool {
+    let (live, count) = (live as u64, u64::from(count));
+    2 * live < count && live.saturating_mul(live) < count.saturating_mul(20 * ef as u64)
+}
+
 fn nearest<V: Deref<Target = [u8]>>(
     collection: &Collection<V>,
     query: &[f32],
@@ -116,7 +123,7 @@ fn nearest<V: Deref<Target = [u8]>>(
             exact(rows, range, query, k, live, kernel, &mut out);
             out
         };
-        if options.exact {
+        if options.exact || walk_is_longer(live_count, count, options.ef.max(k)) {
             return scan(0..count);
         }
         let graph = &collection.graph;

@@ -1,0 +1,233 @@
+//! The command line: verbs, options and their defaults, and what the help says.
+//!
+//! Values are checked here as far as they can be without opening anything.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::builder::TypedValueParser;
+use clap::{Args, Parser, Subcommand};
+use gannet::{Backend, Metric};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  not there (get, delete), or faults found (verify); nothing on stdout but the faults
+  2  the command line is wrong
+  3  refused or failed; the reason is one line on stderr";
+
+/// Gannet keeps vectors and the records around them in one crash-safe directory.
+#[derive(Debug, Parser)]
+#[command(name = "gannet", version, after_help = EXIT_CODES, after_long_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    /// Print one JSON object on stdout instead of text for humans
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Show what Gannet does: import real digits, get killed half way, recover, search
+    Demo(DemoArgs),
+    /// Put the rows of a vector file into a collection; their ids are the row numbers
+    ///
+    /// The database and the collection are created if they are not there. A second import goes on
+    /// after the rows that are there.
+    Import(ImportArgs),
+    /// Search a collection for the nearest rows of each query, and measure
+    Search(SearchArgs),
+    /// Print the value of a key, or with --collection the vector of an id
+    Get(GetArgs),
+    /// Set a key to a value; the database is created if it is not there
+    Put(PutArgs),
+    /// Delete a key, or with --collection the row of an id
+    Delete(GetArgs),
+    /// Print what a database holds and what it found when it was opened
+    Stats(DatabaseArgs),
+    /// Put all rows into their graphs and write the state down, so that opening is quick
+    Checkpoint(DatabaseArgs),
+    /// Read every byte that has a checksum, and name each fault
+    Verify(DatabaseArgs),
+}
+
+/// Which database, and how its bytes reach the disk.
+#[derive(Debug, Args)]
+pub(crate) struct DatabaseArgs {
+    /// Directory of the database
+    #[arg(long, value_name = "DIR")]
+    pub(crate) db: PathBuf,
+    /// How files are read and written
+    #[arg(long, default_value = "auto", value_parser = backend())]
+    pub(crate) backend: Backend,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Directory of the demo's database, new or empty [default: a fresh temporary one]
+    #[arg(long)]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    #[command(flatten)]
+    pub(crate) database: DatabaseArgs,
+    /// Name of the collection
+    #[arg(long, value_name = "NAME")]
+    pub(crate) collection: String,
+    /// Vectors: .npy .fvecs .bvecs .ivecs .fbin .u8bin
+    pub(crate) file: PathBuf,
+    /// How distances are measured
+    #[arg(long, value_parser = metric())]
+    pub(crate) metric: Metric,
+    /// Rows a commit; each commit is durable before the next begins
+    #[arg(long, value_name = "ROWS", default_value_t = 1000,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) batch: u32,
+    /// Threads that build the graph [default: all cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) threads: Option<u16>,
+    /// Links a row in the graph [default: 16, or those of the collection]
+    #[arg(long)]
+    pub(crate) m: Option<u16>,
+    /// Beam width of the build [default: 200, or that of the collection]
+    #[arg(long, value_name = "WIDTH")]
+    pub(crate) ef_construction: Option<u32>,
+    /// Print "acked <rows in the collection> <lsn>" after each durable commit
+    #[arg(long)]
+    pub(crate) print_acks: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SearchArgs {
+    #[command(flatten)]
+    pub(crate) database: DatabaseArgs,
+    /// Name of the collection
+    #[arg(long, value_name = "NAME")]
+    pub(crate) collection: String,
+    /// Queries: .npy .fvecs .bvecs .ivecs .fbin .u8bin
+    #[arg(long, value_name = "FILE")]
+    pub(crate) queries: PathBuf,
+    /// True nearest ids of each query, to measure recall by
+    #[arg(long, value_name = "FILE.ivecs")]
+    pub(crate) truth: Option<PathBuf>,
+    /// Rows to find for each query; more than there are gives all
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) k: u32,
+    /// Beam widths to search with, one measurement each; below k is raised to k
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "16,32,64",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) ef: Vec<u32>,
+    /// Threads that search, each its own queries
+    #[arg(long, value_name = "N", default_value_t = 1,
+          value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) threads: u16,
+    /// Write the ids found at the last ef
+    #[arg(long, value_name = "FILE.ivecs")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GetArgs {
+    #[command(flatten)]
+    pub(crate) database: DatabaseArgs,
+    /// Take KEY as the id of a row in this collection: an integer, or else its bytes
+    #[arg(long, value_name = "NAME")]
+    pub(crate) collection: Option<String>,
+    /// Key of the record, or id of the row
+    pub(crate) key: OsString,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PutArgs {
+    #[command(flatten)]
+    pub(crate) database: DatabaseArgs,
+    /// Key of the record
+    pub(crate) key: OsString,
+    /// Its value
+    pub(crate) value: OsString,
+}
+
+/// Backends that keep anything after the program ends.
+fn backend() -> impl TypedValueParser<Value = Backend> {
+    clap::builder::PossibleValuesParser::new(["auto", "std", "uring", "mmap"])
+        .try_map(|name| name.parse())
+}
+
+fn metric() -> impl TypedValueParser<Value = Metric> {
+    clap::builder::PossibleValuesParser::new(["l2", "cosine", "dot"]).try_map(|name| name.parse())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(std::iter::once("gannet").chain(line.split_whitespace()))
+    }
+
+    #[test]
+    fn the_definition_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_lists_the_exit_codes_and_every_verb() {
+        let help = Cli::command().render_long_help().to_string();
+        for word in ["Exit codes:", "  3  refused or failed"] {
+            assert!(help.contains(word), "{word}");
+        }
+        for verb in
+            ["demo", "import", "search", "get", "put", "delete", "stats", "checkpoint", "verify"]
+        {
+            assert!(help.contains(&format!("\n  {verb} ")), "{verb}");
+        }
+    }
+
+    #[test]
+    fn import_has_the_documented_defaults() {
+        let cli = parse("import --db d --collection c f.npy --metric cosine").unwrap();
+        let Verb::Import(args) = cli.verb else { panic!("{:?}", cli.verb) };
+        assert_eq!(
+            (args.batch, args.threads, args.m, args.ef_construction),
+            (1000, None, None, None)
+        );
+        assert_eq!((args.metric, args.database.backend), (Metric::Cosine, Backend::Auto));
+        assert!(!args.print_acks && !cli.json);
+    }
+
+    #[test]
+    fn search_takes_a_list_of_beam_widths() {
+        let cli = parse("search --db d --collection c --queries q.npy --ef 10,20 --json").unwrap();
+        let Verb::Search(args) = cli.verb else { panic!("{:?}", cli.verb) };
+        assert_eq!((args.k, args.ef, args.threads), (10, vec![10, 20], 1));
+        assert!(cli.json, "--json goes after the verb too");
+    }
+
+    #[test]
+    fn wrong_command_lines_are_refused() {
+        for line in [
+            "",
+            "fly",
+            "import --db d --collection c f.npy",
+            "import --db d --collection c f.npy --metric l3",
+            "import --db d --collection c f.npy --metric l2 --batch 0",
+            "import --db d --collection c f.npy --metric l2 --threads 0",
+            "import --db d --collection c f.npy --metric l2 --backend memory",
+            "search --db d --collection c --queries q.npy --k 0",
+            "search --db d --collection c --queries q.npy --k -1",
+            "search --db d --collection c --queries q.npy --ef 0",
+            "search --db d --collection c --queries q.npy --ef 10,",
+            "search --db d --collection c --queries q.npy --threads 0",
+            "put --db d key",
+            "get key",
+            "stats",
+        ] {
+            let error = parse(line).expect_err(line);
+            assert_eq!(error.exit_code(), 2, "{line}");
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! A set of queries run against a collection: what was found, how fast, and how much of the truth.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use gannet::{Hit, Id, Metric, SearchError, SearchOptions};
+
+use crate::database::Db;
+use crate::failure::Failure;
+use crate::latency::Latencies;
+use crate::recall;
+use crate::units;
+
+/// Query vectors of equal dimension, one after the other.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Queries<'a> {
+    pub(crate) vectors: &'a [f32],
+    pub(crate) dims: usize,
+}
+
+impl<'a> Queries<'a> {
+    pub(crate) fn count(&self) -> usize {
+        self.vectors.len() / self.dims
+    }
+
+    pub(crate) fn query(&self, index: usize) -> &'a [f32] {
+        &self.vectors[index * self.dims..(index + 1) * self.dims]
+    }
+}
+
+/// What one run over all queries came to.
+#[derive(Debug)]
+pub(crate) struct Run {
+    /// Nearest first, one list a query.
+    pub(crate) found: Vec<Vec<Hit>>,
+    /// From before the first query to after the last.
+    pub(crate) elapsed: Duration,
+    pub(crate) latencies: Latencies,
+}
+
+impl Run {
+    pub(crate) fn queries_a_second(&self) -> f64 {
+        units::per_second(self.found.len() as u64, self.elapsed.as_secs_f64())
+    }
+}
+
+/// A query that could not be searched.
+#[derive(Debug)]
+pub(crate) struct QueryError {
+    pub(crate) query: usize,
+    pub(crate) source: SearchError,
+}
+
+/// Runs every query once, shared out in turn among `threads` threads.
+///
+/// The outer `Err` is a thread that did not start, the inner one the first query that failed.
+pub(crate) fn run(
+    database: &Db,
+    collection: &str,
+    queries: Queries<'_>,
+    options: &SearchOptions,
+    threads: usize,
+) -> Result<Result<Run, QueryError>, Failure> {
+    let work = |first: usize| -> Result<Vec<(Duration, Vec<Hit>)>, QueryError> {
+        (first..queries.count())
+            .step_by(threads)
+            .map(|query| {
+                let start = Instant::now();
+                let found = database.search(collection, queries.query(query), options);
+                let taken = start.elapsed();
+                found.map(|hits| (taken, hits)).map_err(|source| QueryError { query, source })
+            })
+            .collect()
+    };
+    let start = Instant::now();
+    let shares = thread::scope(|scope| {
+        let workers = (1..threads).map(|first| {
+            thread::Builder::new()
+                .name(format!("gannet-search-{first}"))
+                .spawn_scoped(scope, move || work(first))
+        });
+        // All are started before the first is waited for, and this thread does its share.
+        let workers: Vec<_> = workers.collect::<Result<_, _>>()?;
+        let mut shares = vec![work(0)];
+        for worker in workers {
+            shares.push(worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+        Ok(shares)
+    })
+    .map_err(|source| Failure::Thread { source })?;
+    let elapsed = start.elapsed();
+    let mut found = vec![Vec::new(); queries.count()];
+    let mut timings = Vec::with_capacity(queries.count());
+    for (first, share) in shares.into_iter().enumerate() {
+        match share {
+            Err(error) => return Ok(Err(error)),
+            Ok(share) => {
+                for (turn, (taken, hits)) in share.into_iter().enumerate() {
+                    timings.push(taken);
+                    found[first + turn * threads] = hits;
+                }
+            }
+        }
+    }
+    Ok(Ok(Run { found, elapsed, latencies: Latencies::new(timings) }))
+}
+
+/// The share of the true `k` nearest that was found, over all queries; none without queries.
+///
+/// `kth` is each query's exact distance of the true k-th nearest. Distances of what was found are
+/// computed from the vectors in the database.
+pub(crate) fn recall(
+    database: &Db,
+    collection: &str,
+    metric: Metric,
+    queries: Queries<'_>,
+    found: &[Vec<Hit>],
+    kth: &[f64],
+    k: usize,
+) -> Result<Option<f64>, Failure> {
+    let mut hits = 0;
+    for (index, (found, &kth)) in found.iter().zip(kth).enumerate() {
+        let mut distances = Vec::with_capacity(found.len());
+        for hit in found {
+            let vector = stored(database, collection, &hit.id)?
+                .unwrap_or_else(|| panic!("search found id {}, which is not there", hit.id));
+            distances.push(recall::distance(metric, queries.query(index), &vector));
+        }
+        hits += recall::hits(&distances, kth, k);
+    }
+    Ok(units::share(hits, k * kth.len()))
+}
+
+/// The vector of `id`, if it is there.
+pub(crate) fn stored(
+    database: &Db,
+    collection: &str,
+    id: &Id,
+) -> Result<Option<Vec<f32>>, Failure> {
+    Ok(database.get_vector(collection, id)?)
+}

@@ -1,0 +1,37 @@
+//! `gannet delete`: a key, or the row of an id, that must be there.
+
+use gannet::{DEFAULT_KEYSPACE, WriteBatch};
+use serde::Serialize;
+
+use super::row_id;
+use crate::args::GetArgs;
+use crate::database::{self, Expect};
+use crate::failure::Failure;
+use crate::output::Output;
+
+#[derive(Serialize)]
+struct Answer {
+    lsn: u64,
+}
+
+pub(super) fn run(args: &GetArgs, out: &mut Output) -> Result<(), Failure> {
+    let database = database::open(&args.database, Expect::Existing, None)?;
+    let mut batch = WriteBatch::new();
+    if let Some(collection) = &args.collection {
+        database::collection(&database, &args.database, collection)?;
+        let id = row_id::parse(&args.key);
+        if database.get_vector(collection, &id)?.is_none() {
+            return Err(Failure::NoId { collection: collection.clone(), id: id.to_string() });
+        }
+        batch.delete_row(collection, id);
+    } else {
+        let key = args.key.as_encoded_bytes();
+        if database.get(DEFAULT_KEYSPACE, key)?.is_none() {
+            return Err(Failure::NoKey { key: args.key.display().to_string() });
+        }
+        batch.delete(DEFAULT_KEYSPACE, key);
+    }
+    let commit = database.commit(batch)?;
+    database.close()?;
+    if out.is_json() { out.json_line(&Answer { lsn: commit.last_lsn }) } else { Ok(()) }
+}

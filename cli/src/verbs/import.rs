@@ -1,0 +1,179 @@
+//! `gannet import`: the rows of a vector file into a collection, batch after durable batch.
+//!
+//! Ids are row numbers, so that a second import knows where to go on. Memory is bounded by the
+//! batch and by what the collection itself takes, never by the file.
+
+use std::time::Instant;
+
+use gannet::limits::{BATCH_LEN_BYTES_MAX, BATCH_RECORDS_MAX};
+use gannet::{CommitError, Id, Lsn, Params, WriteBatch};
+use serde::Serialize;
+
+use super::checkpoint;
+use crate::args::ImportArgs;
+use crate::database::{self, Db, Expect};
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::progress;
+use crate::units::{mebibytes, per_second};
+use crate::vectors::VectorFile;
+
+/// Bytes that a row takes in a batch beside its vector, at most.
+const ROW_OVERHEAD_BYTES: usize = 64;
+
+#[derive(Serialize)]
+struct Answer {
+    backend: &'static str,
+    rows: u64,
+    imported: u64,
+    dims: u32,
+    batches: u64,
+    seconds: f64,
+    rows_per_s: f64,
+    indexed_seconds: f64,
+    bytes_on_disk: u64,
+}
+
+pub(super) fn run(args: &ImportArgs, out: &mut Output) -> Result<(), Failure> {
+    // The file first: one that cannot be read makes no database.
+    let mut file = VectorFile::open(&args.file)?;
+    check_batch(args.batch, &file)?;
+    let database = database::open(&args.database, Expect::Anything, args.threads)?;
+    let filled = fill(&database, args, &mut file, out);
+    // Also after an error: the batches before it stay, and their end is to be known.
+    let closed = database.close();
+    let answer = filled?;
+    closed?;
+    out.answer(&answer, || text(args, &answer))
+}
+
+/// A batch is held in memory and in one frame of the log: too large a one is refused before a
+/// byte of it is read.
+fn check_batch(batch: u32, file: &VectorFile) -> Result<(), Failure> {
+    let dims = file.dims();
+    let row_bytes = usize::try_from(dims).expect("bounded by DIMS_MAX") * 4 + ROW_OVERHEAD_BYTES;
+    let rows_max = (BATCH_LEN_BYTES_MAX / row_bytes).min(BATCH_RECORDS_MAX);
+    let rows = u64::from(batch).min(file.rows());
+    if rows > rows_max as u64 { Err(Failure::Batch { rows, dims, rows_max }) } else { Ok(()) }
+}
+
+/// Imports the file, indexes and makes a checkpoint.
+fn fill(
+    database: &Db,
+    args: &ImportArgs,
+    file: &mut VectorFile,
+    out: &mut Output,
+) -> Result<Answer, Failure> {
+    let start = Instant::now();
+    database.create_collection(&args.collection, params_of(args, file, database))?;
+    let mut acked = |rows: u64, lsn: Lsn| {
+        if args.print_acks { out.text(&format!("acked {rows} {lsn}")) } else { Ok(()) }
+    };
+    let batch = usize::try_from(args.batch).unwrap_or(usize::MAX);
+    let done = import(database, file, &args.collection, batch, &mut acked)?;
+    let seconds = start.elapsed().as_secs_f64();
+    checkpoint::checkpoint(database)?;
+    let indexed_seconds = start.elapsed().as_secs_f64();
+    Ok(Answer {
+        backend: database::backend_name(database),
+        rows: database::collection(database, &args.database, &args.collection)?.rows,
+        imported: done.rows,
+        dims: file.dims(),
+        batches: done.batches,
+        seconds,
+        rows_per_s: per_second(done.rows, seconds),
+        indexed_seconds,
+        bytes_on_disk: database.stats()?.file_bytes,
+    })
+}
+
+fn text(args: &ImportArgs, answer: &Answer) -> String {
+    let Answer { imported, rows, dims, batches, seconds, .. } = answer;
+    let collection = &args.collection;
+    if *imported == 0 {
+        return format!("nothing to import: collection `{collection}` has {rows} rows already");
+    }
+    format!(
+        "imported {imported} rows of {dims} dimensions into `{collection}`, which has {rows} now\n\
+         durable  {seconds:.2} s in {batches} batches, {:.0} rows/s, backend {}\n\
+         indexed  {:.2} s in all\n\
+         on disk  {:.1} MiB",
+        answer.rows_per_s,
+        answer.backend,
+        answer.indexed_seconds,
+        mebibytes(answer.bytes_on_disk),
+    )
+}
+
+/// The parameters asked for; where nothing is said, those the collection has or the usual ones.
+fn params_of(args: &ImportArgs, file: &VectorFile, database: &Db) -> Params {
+    let there = database.collection(&args.collection).map(|found| found.params);
+    let usual = there.unwrap_or_else(|| Params::new(file.dims(), args.metric));
+    Params {
+        dims: file.dims(),
+        metric: args.metric,
+        m: args.m.unwrap_or(usual.m),
+        ef_construction: args.ef_construction.unwrap_or(usual.ef_construction),
+        ..usual
+    }
+}
+
+/// What an import did.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Imported {
+    /// Rows that were committed.
+    pub(crate) rows: u64,
+    /// Commits that it took.
+    pub(crate) batches: u64,
+}
+
+/// Commits the rows of `file` that the collection does not have yet, `batch` at a time.
+///
+/// Calls `acked` with the number of the collection's rows and the LSN after each commit. On an
+/// error the batches before stay.
+pub(crate) fn import(
+    database: &Db,
+    file: &mut VectorFile,
+    collection: &str,
+    batch: usize,
+    acked: &mut dyn FnMut(u64, Lsn) -> Result<(), Failure>,
+) -> Result<Imported, Failure> {
+    let there = database.collection(collection);
+    // Deleted rows were imported too: their numbers are not used again.
+    let dead = there.as_ref().map_or(0, |there| there.dead);
+    let first = there.as_ref().map_or(0, |there| there.rows) + dead;
+    file.skip_rows(first)?;
+    let dims = usize::try_from(file.dims()).expect("bounded by DIMS_MAX");
+    let bar = progress::bar("importing", file.rows() - file.next_row());
+    let mut vectors = Vec::new();
+    let mut done = Imported::default();
+    loop {
+        let row = file.next_row();
+        vectors.clear();
+        let count = file.read_rows(batch, &mut vectors)?;
+        if count == 0 {
+            return Ok(done);
+        }
+        let mut writes = WriteBatch::new();
+        for (id, vector) in (row..).zip(vectors.chunks_exact(dims)) {
+            writes.insert(collection, id, vector);
+        }
+        let commit = database.commit(writes).map_err(|source| row_failure(file, source))?;
+        done.rows += count as u64;
+        done.batches += 1;
+        bar.inc(count as u64);
+        acked(file.next_row() - dead, commit.last_lsn)?;
+    }
+}
+
+/// An error about one vector, told with its row in the file: ids are row numbers.
+fn row_failure(file: &VectorFile, source: CommitError) -> Failure {
+    if let CommitError::NotFinite { id: Id::Int(row), .. }
+    | CommitError::ZeroVector { id: Id::Int(row), .. }
+    | CommitError::DuplicateId { id: Id::Int(row), .. } = source
+    {
+        Failure::Row { file: file.path().to_path_buf(), row, source }
+    } else {
+        Failure::Commit(source)
+    }
+}

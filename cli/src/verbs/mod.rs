@@ -1,0 +1,32 @@
+//! The verbs of the command line, one a file. Each opens what it needs, does its work, prints its
+//! answer and closes; a verb that fails prints no answer.
+
+pub(crate) mod checkpoint;
+mod delete;
+mod get;
+pub(crate) mod import;
+mod put;
+mod row_id;
+pub(crate) mod search;
+mod stats;
+mod verify;
+
+use crate::args::Verb;
+use crate::demo;
+use crate::failure::Failure;
+use crate::output::Output;
+
+/// Runs one verb.
+pub(crate) fn run(verb: Verb, out: &mut Output) -> Result<(), Failure> {
+    match verb {
+        Verb::Demo(args) => demo::run(&args, out),
+        Verb::Import(args) => import::run(&args, out),
+        Verb::Search(args) => search::run(&args, out),
+        Verb::Get(args) => get::run(&args, out),
+        Verb::Put(args) => put::run(&args, out),
+        Verb::Delete(args) => delete::run(&args, out),
+        Verb::Stats(args) => stats::run(&args, out),
+        Verb::Checkpoint(args) => checkpoint::run(&args, out),
+        Verb::Verify(args) => verify::run(&args, out),
+    }
+}

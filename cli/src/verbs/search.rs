@@ -1,0 +1,201 @@
+//! `gannet search`: the queries of a file, with recall, speed and latency for each beam width.
+
+use std::path::Path;
+use std::time::Instant;
+
+use gannet::{CollectionStats, Hit, Id, SearchOptions};
+use serde::Serialize;
+
+use crate::args::SearchArgs;
+use crate::database::{self, Db, Expect};
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::queries::{self, Queries};
+use crate::recall;
+use crate::vectors::{NeighborLists, VectorFile};
+
+#[derive(Serialize)]
+struct Answer {
+    backend: &'static str,
+    queries: usize,
+    k: u32,
+    threads: u16,
+    open_ms: f64,
+    results: Vec<Measured>,
+}
+
+#[derive(Serialize)]
+struct Measured {
+    ef: u32,
+    recall: Option<f64>,
+    qps: f64,
+    p50_us: f64,
+    p99_us: f64,
+}
+
+pub(super) fn run(args: &SearchArgs, out: &mut Output) -> Result<(), Failure> {
+    let (vectors, dims) = read_queries(&args.queries)?;
+    let truth = args.truth.as_deref().map(NeighborLists::read).transpose()?;
+    let start = Instant::now();
+    let database = database::open(&args.database, Expect::Existing, None)?;
+    let open_ms = start.elapsed().as_secs_f64() * 1e3;
+    let collection = database::collection(&database, &args.database, &args.collection)?;
+    if dims != collection.params.dims {
+        return Err(Failure::QueryDims {
+            file: args.queries.clone(),
+            found: dims,
+            collection: collection.name,
+            expected: collection.params.dims,
+        });
+    }
+    let dims = usize::try_from(dims).expect("bounded by DIMS_MAX");
+    let search = Search {
+        args,
+        database: &database,
+        queries: Queries { vectors: &vectors, dims },
+        k: usize::try_from(args.k).unwrap_or(usize::MAX),
+        // More than all rows cannot be found, nor be missed.
+        k_found: u64::from(args.k).min(collection.rows),
+        collection: &collection,
+    };
+    let kth = truth.as_ref().map(|truth| search.kth_distances(truth)).transpose()?;
+    let mut results = Vec::new();
+    let mut last = Vec::new();
+    for &ef in &args.ef {
+        let measured;
+        (measured, last) = search.measure(ef, kth.as_deref())?;
+        results.push(measured);
+    }
+    if let Some(path) = &args.out {
+        write_found(path, &last)?;
+    }
+    let answer = Answer {
+        backend: database::backend_name(&database),
+        queries: search.queries.count(),
+        k: args.k,
+        threads: args.threads,
+        open_ms,
+        results,
+    };
+    database.close()?;
+    out.answer(&answer, || text(&answer))
+}
+
+fn read_queries(path: &Path) -> Result<(Vec<f32>, u32), Failure> {
+    let mut file = VectorFile::open(path)?;
+    let mut vectors = Vec::new();
+    file.read_rows(usize::MAX, &mut vectors)?;
+    Ok((vectors, file.dims()))
+}
+
+struct Search<'a> {
+    args: &'a SearchArgs,
+    database: &'a Db,
+    collection: &'a CollectionStats,
+    queries: Queries<'a>,
+    k: usize,
+    k_found: u64,
+}
+
+impl Search<'_> {
+    /// The distance of each query's true k-th nearest row, from the vectors in the database.
+    fn kth_distances(&self, truth: &NeighborLists) -> Result<Vec<f64>, Failure> {
+        let file = || self.args.truth.clone().expect("the truth was read from this file");
+        if truth.len() != self.queries.count() {
+            return Err(Failure::TruthLists {
+                file: file(),
+                found: truth.len(),
+                queries: self.queries.count(),
+            });
+        }
+        let Some(farthest) = usize::try_from(self.k_found).ok().and_then(|k| k.checked_sub(1))
+        else {
+            return Ok(Vec::new());
+        };
+        let distance = |query: usize| {
+            let list = truth.list(query);
+            let &id = list.get(farthest).ok_or_else(|| Failure::TruthShort {
+                file: file(),
+                query,
+                found: list.len(),
+                k: farthest + 1,
+            })?;
+            let name = &self.collection.name;
+            let vector =
+                queries::stored(self.database, name, &Id::from(u64::from(id)))?.ok_or_else(
+                    || Failure::TruthId { file: file(), query, id, collection: name.clone() },
+                )?;
+            let metric = self.collection.params.metric;
+            Ok(recall::distance(metric, self.queries.query(query), &vector))
+        };
+        (0..truth.len()).map(distance).collect()
+    }
+
+    /// Runs all queries at one beam width.
+    fn measure(&self, ef: u32, kth: Option<&[f64]>) -> Result<(Measured, Vec<Vec<Hit>>), Failure> {
+        let mut options = SearchOptions::new(self.k);
+        options.ef = usize::try_from(ef).unwrap_or(usize::MAX);
+        let threads = usize::from(self.args.threads);
+        let name = &self.collection.name;
+        let run = queries::run(self.database, name, self.queries, &options, threads)?.map_err(
+            |error| Failure::Query {
+                file: self.args.queries.clone(),
+                query: error.query,
+                source: error.source,
+            },
+        )?;
+        let recall = match kth {
+            None => None,
+            Some(kth) => queries::recall(
+                self.database,
+                name,
+                self.collection.params.metric,
+                self.queries,
+                &run.found,
+                kth,
+                usize::try_from(self.k_found).unwrap_or(usize::MAX),
+            )?,
+        };
+        let measured = Measured {
+            ef,
+            recall,
+            qps: run.queries_a_second(),
+            p50_us: run.latencies.percentile_us(50),
+            p99_us: run.latencies.percentile_us(99),
+        };
+        Ok((measured, run.found))
+    }
+}
+
+fn write_found(path: &Path, found: &[Vec<Hit>]) -> Result<(), Failure> {
+    let mut lists = NeighborLists::new();
+    for (query, hits) in found.iter().enumerate() {
+        let unfit = |id: &Id| Failure::OutId { query, id: id.to_string() };
+        let ids = hits.iter().map(|hit| match &hit.id {
+            Id::Int(id) => Ok(*id),
+            Id::Bytes(_) => Err(unfit(&hit.id)),
+        });
+        let ids = ids.collect::<Result<Vec<u64>, Failure>>()?;
+        lists.push(ids).map_err(|id| unfit(&Id::from(id)))?;
+    }
+    Ok(lists.write(path)?)
+}
+
+fn text(answer: &Answer) -> String {
+    let Answer { backend, queries, k, threads, open_ms, results } = answer;
+    let mut lines = vec![
+        format!(
+            "{queries} queries, k {k}, {threads} threads, backend {backend}, opened in \
+             {open_ms:.1} ms"
+        ),
+        format!(
+            "{:>6}  {:>8}  {:>10}  {:>10}  {:>10}",
+            "ef", "recall", "queries/s", "p50 us", "p99 us"
+        ),
+    ];
+    lines.extend(results.iter().map(|Measured { ef, recall, qps, p50_us, p99_us }| {
+        let recall = recall.map_or("-".to_string(), |recall| format!("{recall:.4}"));
+        format!("{ef:>6}  {recall:>8}  {qps:>10.1}  {p50_us:>10.1}  {p99_us:>10.1}")
+    }));
+    lines.join("\n")
+}

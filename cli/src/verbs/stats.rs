@@ -1,0 +1,157 @@
+//! `gannet stats`: what a database holds, and what opening it found.
+
+use std::collections::BTreeMap;
+
+use gannet::{CollectionStats, Stats};
+use serde::Serialize;
+
+use crate::args::DatabaseArgs;
+use crate::database::{self, Expect};
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::units::mebibytes;
+
+#[derive(Serialize)]
+struct Answer {
+    backend: &'static str,
+    collections: BTreeMap<String, Collection>,
+    keyspaces: BTreeMap<String, Keyspace>,
+    last_lsn: u64,
+    checkpoint_lsn: u64,
+    log_bytes: u64,
+    log_segments: u64,
+    file_bytes: u64,
+    files: BTreeMap<String, u64>,
+    recovery: Recovery,
+}
+
+#[derive(Serialize)]
+struct Collection {
+    rows: u64,
+    dims: u32,
+    metric: String,
+    m: u16,
+    ef_construction: u32,
+    in_graph: u64,
+    dead: u64,
+    bytes: u64,
+}
+
+#[derive(Serialize)]
+struct Keyspace {
+    keys: u64,
+    bytes: u64,
+}
+
+#[derive(Serialize)]
+struct Recovery {
+    is_new: bool,
+    checkpoint_lsn: u64,
+    end_lsn: u64,
+    frames: u64,
+    records: u64,
+    log_bytes: u64,
+    torn_bytes: u64,
+    index_actions: Vec<String>,
+    fallbacks: Vec<String>,
+}
+
+pub(super) fn run(args: &DatabaseArgs, out: &mut Output) -> Result<(), Failure> {
+    let database = database::open(args, Expect::Existing, None)?;
+    let answer = Answer::new(database::backend_name(&database), database.stats()?);
+    database.close()?;
+    out.answer(&answer, || text(&answer))
+}
+
+impl Answer {
+    fn new(backend: &'static str, stats: Stats) -> Self {
+        let recovery = &stats.recovery;
+        Self {
+            backend,
+            recovery: Recovery {
+                is_new: recovery.is_new,
+                checkpoint_lsn: recovery.checkpoint_lsn,
+                end_lsn: recovery.end_lsn,
+                frames: recovery.frames,
+                records: recovery.records,
+                log_bytes: recovery.log_bytes,
+                torn_bytes: recovery.torn_bytes,
+                index_actions: recovery.index_actions.iter().map(ToString::to_string).collect(),
+                fallbacks: recovery.fallbacks.iter().map(ToString::to_string).collect(),
+            },
+            collections: stats.collections.into_iter().map(Collection::named).collect(),
+            keyspaces: stats
+                .keyspaces
+                .into_iter()
+                .map(|found| (found.name, Keyspace { keys: found.keys, bytes: found.bytes }))
+                .collect(),
+            last_lsn: stats.last_lsn,
+            checkpoint_lsn: stats.checkpoint_lsn,
+            log_bytes: stats.log_bytes,
+            log_segments: stats.log_segments,
+            file_bytes: stats.file_bytes,
+            files: stats
+                .files
+                .into_iter()
+                .map(|file| (file.name.to_string(), file.len_bytes))
+                .collect(),
+        }
+    }
+}
+
+impl Collection {
+    fn named(found: CollectionStats) -> (String, Self) {
+        let collection = Self {
+            rows: found.rows,
+            dims: found.params.dims,
+            metric: found.params.metric.to_string(),
+            m: found.params.m,
+            ef_construction: found.params.ef_construction,
+            in_graph: found.in_graph,
+            dead: found.dead,
+            bytes: found.bytes,
+        };
+        (found.name, collection)
+    }
+}
+
+fn text(answer: &Answer) -> String {
+    let mut lines = Vec::new();
+    let mut line = |head: &str, rest: String| lines.push(format!("{head:<11} {rest}"));
+    for (name, found) in &answer.collections {
+        let Collection { rows, dims, metric, m, ef_construction, in_graph, dead, bytes } = found;
+        line(
+            "collection",
+            format!(
+                "{name}: {rows} rows of {dims} dimensions, {metric}, m {m}, ef_construction \
+                 {ef_construction}; {in_graph} in the graph, {dead} dead, {:.1} MiB in memory",
+                mebibytes(*bytes)
+            ),
+        );
+    }
+    for (name, Keyspace { keys, bytes }) in &answer.keyspaces {
+        line("keyspace", format!("{name}: {keys} keys, {:.1} MiB", mebibytes(*bytes)));
+    }
+    let Answer { last_lsn, checkpoint_lsn, log_segments, .. } = answer;
+    line("LSN", format!("last {last_lsn}, checkpoint {checkpoint_lsn}"));
+    line("log", format!("{log_segments} segments, {:.1} MiB", mebibytes(answer.log_bytes)));
+    line(
+        "files",
+        format!("{} in all, {:.1} MiB", answer.files.len(), mebibytes(answer.file_bytes)),
+    );
+    for (name, bytes) in &answer.files {
+        line("", format!("{name:<28} {bytes:>14} bytes"));
+    }
+    line("backend", answer.backend.to_string());
+    let Recovery { frames, records, log_bytes, torn_bytes, .. } = &answer.recovery;
+    line(
+        "recovery",
+        format!(
+            "{records} records in {frames} frames, {log_bytes} bytes of log, {torn_bytes} torn"
+        ),
+    );
+    for action in answer.recovery.index_actions.iter().chain(&answer.recovery.fallbacks) {
+        line("", action.clone());
+    }
+    lines.join("\n")
+}

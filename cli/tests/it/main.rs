@@ -1,0 +1,11 @@
+//! The tests of the command line program that go through its public face: the readers of its
+//! library, and the built `gannet` binary.
+
+#![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
+
+mod demo;
+mod kill;
+mod program;
+mod readers;
+mod refusals;
+mod verbs;
