@@ -42,8 +42,8 @@
 //!   (tmpfs) have nothing to drop. `F_NOCACHE` keeps later reads from filling the cache, but pages
 //!   that are in it already may be served. On Windows, reads go on coming from the cache.
 //! - **Space.** [`create`](gannet_storage::Storage::create) and `set_len` make sparse files: they
-//!   reserve nothing, and a later write may be `NoSpace`. Delayed allocation may put that off to the
-//!   sync; only a durable write proves that there was room.
+//!   reserve nothing, and a later write may be `NoSpace`. Delayed allocation may put that off to
+//!   the sync; only a durable write proves that there was room.
 //! - **Locks.** The lock is free as soon as the storage and all that came out of it are dropped, or
 //!   the process is dead. Of a killed process, a child keeps it until its `exec`: an instant for a
 //!   program that was just being started, for ever for a plain fork. On NFS, Linux turns `flock`

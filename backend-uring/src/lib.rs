@@ -1,7 +1,8 @@
 //! Gannet storage on Linux `io_uring`. Not built yet.
 //!
-//! What will be here: batches in one submission, many cold reads in flight, direct I/O that bypasses
-//! the page cache, and a write fused with its sync. Same directory, same bytes as every other backend.
+//! What will be here: batches in one submission, many cold reads in flight, direct I/O that
+//! bypasses the page cache, and a write fused with its sync. Same directory, same bytes as every
+//! other backend.
 //!
 //! What is here: [`unavailable`], the error of a program that asks for this backend. There is no
 //! half-built storage to open by mistake; `gannet-backend-std` works on every platform.

@@ -5,10 +5,12 @@
 
 use crate::error::OpenError;
 use gannet_storage::{
-    AlignedBuf, BufView, Caps, Completion, DirOptions, Durability, Error, ErrorKind, FileMeta,
-    FileName, Hold, MemFile, MemSealed, MemStorage, Op, Read, ReadFile, ReadQueue, Result,
-    SealedFile, Storage, Write, WriteFile,
+    AlignedBuf, BufView, Caps, Completion, DirOptions, Durability, FileMeta, FileName, Hold,
+    MemFile, MemSealed, MemStorage, Read, ReadFile, ReadQueue, Result, SealedFile, Storage, Write,
+    WriteFile,
 };
+#[cfg(feature = "std")]
+use gannet_storage::{Error, ErrorKind, Op};
 use std::fmt;
 use std::num::NonZeroU16;
 use std::ops::{Deref, Range};

@@ -187,7 +187,8 @@ impl<S: Storage> Database<S> {
         let slot = Slot { database, generation: writer.generation + 1, manifest: Some(file) };
         let index = 1 - writer.slot.expect("the root was made");
         root::write(storage, index, &slot).inspect_err(|_| {
-            // The slot may be old, new or torn: only a reopen can tell which checkpoint is in force.
+            // The slot may be old, new or torn: only a reopen can tell which checkpoint is in
+            // force.
             self.poison();
         })?;
         writer.published(index, slot, manifest);
@@ -223,8 +224,8 @@ impl<S: Storage> Writer<S> {
         self.manifest_number = number;
     }
 
-    /// Removes what neither this checkpoint nor the one before it names. What is in use or cannot be
-    /// removed is left for the next time: the checkpoint stands without it. Returns how many.
+    /// Removes what neither this checkpoint nor the one before it names. What is in use or cannot
+    /// be removed is left for the next time: the checkpoint stands without it. Returns how many.
     fn retire(&mut self, storage: &S) -> u64 {
         let Some((older, older_number)) = &self.older else { return 0 };
         let manifests = [older_number, &self.manifest_number].into_iter().flatten();

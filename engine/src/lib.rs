@@ -2,9 +2,9 @@
 //! one commit.
 //!
 //! A [`Database`] holds *collections* (vectors with ids and an HNSW graph) and *keyspaces* (ordered
-//! bytes to bytes). Everything changes through one [`WriteBatch`], so that a vector and its document
-//! are there together or not at all. `Ok` from [`Database::commit`] means that the batch is on
-//! stable media; `docs/DURABILITY.md` says what that is worth, fault by fault.
+//! bytes to bytes). Everything changes through one [`WriteBatch`], so that a vector and its
+//! document are there together or not at all. `Ok` from [`Database::commit`] means that the batch
+//! is on stable media; `docs/DURABILITY.md` says what that is worth, fault by fault.
 //!
 //! ```
 //! use gannet::{Backend, Config, Database, Metric, Params, SearchOptions, WriteBatch};
@@ -37,8 +37,8 @@
 
 #[cfg(target_endian = "big")]
 compile_error!(
-    "the file formats are little-endian and vectors are used from the files as they are: big-endian \
-     platforms are not supported"
+    "the file formats are little-endian and vectors are used from the files as they are: \
+     big-endian platforms are not supported"
 );
 
 mod backend;

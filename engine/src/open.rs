@@ -15,7 +15,8 @@ use crate::log::segment;
 use crate::log::writer::LogWriter;
 use crate::manifest::Manifest;
 use crate::root::{self, Slot};
-use crate::sealed::{FileKind, FileRef};
+use crate::sealed::FileKind;
+use crate::settle::settle_names;
 use crate::state::State;
 use gannet_hnsw::Executor;
 use gannet_storage::{FileMeta, Storage};
@@ -82,6 +83,7 @@ pub(crate) fn recover_database<S: Storage>(
     config: &Config,
     executor: &Executor,
 ) -> Result<Recovered<S>, OpenError> {
+    settle_names(storage)?;
     let files = storage.list()?;
     let Some(root) = root::read(storage)? else {
         return begin(&files, config);
@@ -166,7 +168,7 @@ fn load<S: Storage>(
     let mut report =
         RecoveryReport { checkpoint_lsn: manifest.position.lsn, ..RecoveryReport::default() };
     let mut discarded = Vec::new();
-    let mut state = load_state(storage, database, slot.manifest, &manifest, &mut discarded)?;
+    let mut state = load_state(storage, slot, &manifest, executor, &mut discarded)?;
     let apply = |_first: Lsn, body: &[u8]| state.apply_all(body);
     let start = manifest.position;
     let end = recover(storage, database, manifest.log_first, start, executor, apply)?;
@@ -200,19 +202,21 @@ fn load<S: Storage>(
 /// usable are added to `discarded` with the reason.
 fn load_state<S: Storage>(
     storage: &S,
-    database: [u8; 16],
-    file: Option<FileRef>,
+    slot: &Slot,
     manifest: &Manifest,
+    executor: &Executor,
     discarded: &mut Vec<(u32, String)>,
 ) -> Result<State<ViewOf<S>>, OpenError> {
+    let database = slot.database;
     let mut state = State::new(manifest.next_collection, manifest.next_keyspace);
     let damaged = |field| {
-        let name = file
+        let name = slot
+            .manifest
             .map_or_else(String::new, |file| FileKind::Manifest.file_name(file.number).to_string());
         OpenError::from(Corruption::new(name, 0, Damage::Field(field)))
     };
     for entry in &manifest.collections {
-        let (collection, graph) = Collection::load(storage, database, entry)?;
+        let (collection, graph) = Collection::load(storage, database, entry, executor)?;
         if let LoadedGraph::Discarded(reason) = graph {
             discarded.push((entry.id, reason));
         }

@@ -172,7 +172,8 @@ impl<'a> Record<'a> {
     }
 }
 
-/// Parameters of a collection: dims u32, metric u8, zero u8, m u16, `ef_construction` u32, seed u64.
+/// Parameters of a collection: dims u32, metric u8, zero u8, m u16, `ef_construction` u32, seed
+/// u64.
 pub(crate) fn encode_params(out: &mut Vec<u8>, params: &Params) {
     out.put_u32(params.dims);
     out.put_u8(params.metric.code());

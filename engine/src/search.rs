@@ -16,8 +16,8 @@ use std::ops::Deref;
 pub struct SearchOptions {
     /// Neighbours asked for, at least 1. More than there are gives all.
     pub k: usize,
-    /// Width of the beam, at least 1: the wider, the better the answer and the slower. Less than `k`
-    /// is raised to `k`. Default 64.
+    /// Width of the beam, at least 1: the wider, the better the answer and the slower. Less than
+    /// `k` is raised to `k`. Default 64.
     pub ef: usize,
     /// Look at every row instead of walking the graph. Default false.
     pub exact: bool,

@@ -3,6 +3,18 @@
 
 use gannet_storage::{Durability, ErrorKind, FileName, ReadFile, Result, Storage, WriteFile};
 
+/// Makes the names durable that a dead process gave and took away: what is built on a name that a
+/// power cut can undo is lost with it. On a read-only storage there is nothing to settle.
+///
+/// # Errors
+/// As the storage's calls.
+pub(crate) fn settle_names<S: Storage>(storage: &S) -> Result<()> {
+    match storage.sync_dir() {
+        Err(error) if matches!(error.kind(), ErrorKind::ReadOnly | ErrorKind::Denied) => Ok(()),
+        synced => synced,
+    }
+}
+
 /// Opens a file so that its reads tell what is on the media. A write of an earlier process may only
 /// be in the cache: after a kill it is synced here; after a failed sync the cache shows what the
 /// media does not have, so it is discarded. On a read-only storage there is nothing to settle.

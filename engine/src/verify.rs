@@ -80,7 +80,8 @@ impl<S: Storage> Database<S> {
     }
 }
 
-/// As [`Database::verify`], for a storage that need not open: names every fault that keeps it from it.
+/// As [`Database::verify`], for a storage that need not open: names every fault that keeps it from
+/// it.
 ///
 /// # Errors
 /// The directory cannot be listed.
@@ -132,8 +133,8 @@ pub fn verify_storage<S: Storage>(storage: &S) -> Result<VerifyReport, StorageEr
     Ok(report)
 }
 
-/// The log from a checkpoint on, records decoded. The newer checkpoint's part is in the older's too:
-/// faults found twice are reported once.
+/// The log from a checkpoint on, records decoded. The newer checkpoint's part is in the older's
+/// too: faults found twice are reported once.
 fn verify_log<S: Storage>(
     storage: &S,
     database: [u8; 16],

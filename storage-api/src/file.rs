@@ -66,7 +66,8 @@ pub trait WriteFile: ReadFile {
 
 /// A file that never changes again. Reads may avoid a copy or a wait; a clone shares the open file.
 pub trait SealedFile: ReadFile + Clone {
-    /// Bytes of the file: mapped memory, or one read. Keeps the file in use (`Busy`) while it lives.
+    /// Bytes of the file: mapped memory, or one read. Keeps the file in use (`Busy`) while it
+    /// lives.
     type View: Deref<Target = [u8]> + Clone + Send + Sync + 'static;
     /// A pipeline of reads.
     type Queue: ReadQueue;

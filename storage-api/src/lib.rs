@@ -1,7 +1,7 @@
 //! The storage contract of Gannet: how an engine's bytes reach a disk, and what each call promises.
 //!
-//! A [`Storage`] is one locked directory with a flat set of files. A file has two lives. First it is
-//! *written*: one [`WriteFile`] owns it, any part may change. Then it is *sealed*: the writer is
+//! A [`Storage`] is one locked directory with a flat set of files. A file has two lives. First it
+//! is *written*: one [`WriteFile`] owns it, any part may change. Then it is *sealed*: the writer is
 //! consumed, a [`SealedFile`] takes its place, and its bytes never change again, so that a view of
 //! them may be a slice of mapped memory. This page is enough to write a backend; the suite
 //! `gannet_testkit::conformance` says whether it is right; [`MemStorage`] is the shortest one.

@@ -8,7 +8,8 @@ use std::sync::Arc;
 pub const FILE_NAME_LEN_MAX: usize = 64;
 
 /// The name of a file in a storage: 1 to 64 of `a-z 0-9 . _ -`, beginning with a letter or digit,
-/// and not the name of the lock file. So it has no path, no case and no hidden form on any platform.
+/// and not the name of the lock file. So it has no path, no case and no hidden form on any
+/// platform.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileName(Arc<str>);
 

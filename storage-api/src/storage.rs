@@ -20,7 +20,8 @@ pub trait Storage: Send + Sync + 'static {
     type Sealed: SealedFile;
 
     /// Creates a zero-filled file. Name and length are durable after a sync of the file *and*
-    /// [`sync_dir`](Self::sync_dir); a crash before may leave no name, or the name of an empty file.
+    /// [`sync_dir`](Self::sync_dir); a crash before may leave no name, or the name of an empty
+    /// file.
     ///
     /// # Errors
     /// `AlreadyExists`, `Misaligned`, `NoSpace`, `ReadOnly`, `Denied`, `Io`.

@@ -49,8 +49,8 @@ fn after_discarding_the_cache_reads_come_from_the_media() {
             Err(error) => panic!("preadv2: {error}"),
         }
     };
-    // Advice may fail for a page that the kernel (write-back, reclaim) uses that instant, and a read
-    // that may not wait may be refused for other reasons: only what never happens is a fault.
+    // Advice may fail for a page that the kernel (write-back, reclaim) uses that instant, and a
+    // read that may not wait may be refused for other reasons: only what never happens is a fault.
     let within_tries = |what: &str, expected: bool, act: &dyn Fn()| {
         let seen = (0..64).any(|_| {
             act();

@@ -5,15 +5,15 @@ use crate::codec::Reader;
 use crate::collection::Collection;
 use crate::collection::dead::DeadRows;
 use crate::collection::rows::RowStore;
-use crate::damage::{Corruption, Damage};
+use crate::damage::Damage;
 use crate::error::OpenError;
 use crate::manifest::{CollectionEntry, RowsEntry, inconsistent};
 use crate::record::{decode_id, encode_id};
-use crate::sealed::{FileKind, FileRef, Ident, SealedReader, SealedWriter};
-use gannet_hnsw::{Graph, Metric, check_finite};
+use crate::sealed::{FileKind, FileRef, Ident, SealedReader, SealedWriter, Verified};
+use gannet_hnsw::{Executor, Graph, Metric, check_finite};
 use gannet_storage::{Error, SealedFile, Storage};
 use std::collections::HashMap;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 
 const ROWS: u32 = 1;
 const NORMS: u32 = 2;
@@ -113,7 +113,7 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
         }
     }
 
-    /// Reads the files of `entry`, every byte of them verified.
+    /// Reads the files of `entry`, every byte of them verified, rows and graph at the same time.
     ///
     /// # Errors
     /// Damage of rows or of the set of deleted ones. A graph that is damaged is no error.
@@ -121,17 +121,31 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
         storage: &S,
         database: [u8; 16],
         entry: &CollectionEntry,
+        executor: &Executor,
     ) -> Result<(Self, LoadedGraph), OpenError>
     where
         S: Storage,
         S::Sealed: SealedFile<View = V>,
+        V: Send,
     {
         let mut collection = Self::new(entry.id, entry.name.clone(), entry.params.clone());
-        for rows in &entry.rows {
-            let reader = SealedReader::open(storage, FileKind::Rows, database, &rows.file)?;
-            load_rows(&mut collection.rows, &reader, rows.count)?;
-            collection.load_norms(&reader, rows.count)?;
-            collection.load_ids(&reader, rows.count)?;
+        let open =
+            |rows: &RowsEntry| SealedReader::open(storage, FileKind::Rows, database, &rows.file);
+        let readers = entry.rows.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+        let pieces = row_pieces(&collection.rows, &readers, entry)?;
+        // The graph first: it is the longest piece.
+        let mut parts = executor.map(pieces.len() + 1, |index| match index.checked_sub(1) {
+            None => Part::Graph(Box::new(load_graph(storage, database, entry))),
+            Some(piece) => Part::Rows(read_rows(&readers, &pieces[piece])),
+        });
+        let rows = parts.split_off(1);
+        for part in rows {
+            let Part::Rows(rows) = part else { unreachable!("one graph, at the front") };
+            collection.rows.append(rows?);
+        }
+        for (rows, reader) in entry.rows.iter().zip(&readers) {
+            collection.load_norms(reader, rows.count)?;
+            collection.load_ids(reader, rows.count)?;
         }
         collection.saved.rows.clone_from(&entry.rows);
         if let Some(file) = entry.dead {
@@ -141,7 +155,16 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
             collection.saved.dead = Some((file, collection.dead.count()));
         }
         collection.index_ids(entry)?;
-        let loaded = collection.load_graph(storage, database, entry)?;
+        let Some(Part::Graph(graph)) = parts.pop() else { unreachable!("one graph, at the front") };
+        let loaded = match (*graph)? {
+            Ok(None) => LoadedGraph::None,
+            Ok(Some(graph)) => {
+                collection.saved.graph = entry.graph.map(|file| (file, graph.len()));
+                collection.graph = graph;
+                LoadedGraph::Loaded
+            }
+            Err(reason) => LoadedGraph::Discarded(reason),
+        };
         Ok((collection, loaded))
     }
 
@@ -191,76 +214,86 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
         }
         Ok(())
     }
-
-    fn load_graph<S>(
-        &mut self,
-        storage: &S,
-        database: [u8; 16],
-        entry: &CollectionEntry,
-    ) -> Result<LoadedGraph, OpenError>
-    where
-        S: Storage,
-        S::Sealed: SealedFile<View = V>,
-    {
-        let Some(file) = entry.graph else { return Ok(LoadedGraph::None) };
-        let bytes = SealedReader::open(storage, FileKind::Graph, database, &file)
-            .and_then(|reader| reader.read(GRAPH));
-        let bytes = match bytes {
-            Ok(bytes) => bytes,
-            Err(OpenError::Storage(error)) => return Err(error.into()),
-            Err(OpenError::Corrupt(corruption)) => {
-                return Ok(LoadedGraph::Discarded(corruption.to_string()));
-            }
-            Err(error) => return Ok(LoadedGraph::Discarded(error.to_string())),
-        };
-        match Graph::decode(&bytes, self.row_count(), &self.params) {
-            Ok(graph) => {
-                self.saved.graph = Some((file, graph.len()));
-                self.graph = graph;
-                Ok(LoadedGraph::Loaded)
-            }
-            Err(fault) => {
-                let name = FileKind::Graph.file_name(file.number);
-                Ok(LoadedGraph::Discarded(format!("{name}: {fault}")))
-            }
-        }
-    }
 }
 
-/// Appends the rows of a file: whole chunks as views, the rest by copy.
-fn load_rows<F: SealedFile>(
-    store: &mut RowStore<F::View>,
-    file: &SealedReader<F>,
-    count: u32,
-) -> Result<(), OpenError> {
+/// A part of a collection that is read on its own.
+enum Part<V> {
+    Graph(Box<Result<GraphOrReason, OpenError>>),
+    Rows(Result<Verified<V>, OpenError>),
+}
+
+/// The graph, `None` without a file, or why it is not usable.
+type GraphOrReason = Result<Option<Graph>, String>;
+
+/// Rows of one file that go into one chunk.
+struct Piece {
+    file: usize,
+    bytes: Range<u64>,
+}
+
+/// The rows of all files, cut where chunks of the (empty) store begin.
+fn row_pieces<V: Deref<Target = [u8]>, F: SealedFile>(
+    store: &RowStore<V>,
+    files: &[SealedReader<F>],
+    entry: &CollectionEntry,
+) -> Result<Vec<Piece>, OpenError> {
     let row_len = store.row_len_bytes() as u64;
-    let found = file.section(ROWS).map_or(0, |section| section.len_bytes);
-    if found != u64::from(count) * row_len {
-        return Err(file.damage(ROWS, 0, Damage::Length).into());
-    }
-    let mut done = 0;
-    while done < count {
-        let take = store.room_in_chunk().min(count - done);
-        let start = u64::from(done) * row_len;
-        let rows = file.read_range(ROWS, start..start + u64::from(take) * row_len)?;
-        let floats: &[f32] = bytemuck::try_cast_slice(&rows)
-            .map_err(|_| Corruption::new(file.name(), start, Damage::Field("alignment")))?;
-        if !all_finite(floats) {
-            return Err(file.damage(ROWS, start, Damage::Field("vector")).into());
+    let per_chunk = 1_u64 << store.rows_per_chunk_log2();
+    let mut pieces = Vec::new();
+    for (file, (reader, rows)) in files.iter().zip(&entry.rows).enumerate() {
+        let (first, count) = (u64::from(rows.first_row), u64::from(rows.count));
+        if reader.section(ROWS).map_or(0, |section| section.len_bytes) != count * row_len {
+            return Err(reader.damage(ROWS, 0, Damage::Length).into());
         }
-        if store.at_chunk_start() && take == store.room_in_chunk() {
-            store.push_view(rows);
-        } else {
-            store.push_bytes(&rows);
+        let mut done = 0;
+        while done < count {
+            let take = (per_chunk - (first + done) % per_chunk).min(count - done);
+            pieces.push(Piece { file, bytes: done * row_len..(done + take) * row_len });
+            done += take;
         }
-        done += take;
     }
-    Ok(())
+    Ok(pieces)
 }
 
-/// A finite number times zero is zero, NaN or infinity times zero is NaN: one pass without a branch.
+fn read_rows<F: SealedFile>(
+    files: &[SealedReader<F>],
+    piece: &Piece,
+) -> Result<Verified<F::View>, OpenError> {
+    let file = &files[piece.file];
+    let rows = file.read_range(ROWS, piece.bytes.clone())?;
+    let damaged = |field| file.damage(ROWS, piece.bytes.start, Damage::Field(field));
+    let floats = bytemuck::try_cast_slice(&rows).map_err(|_| damaged("alignment"))?;
+    if all_finite(floats) { Ok(rows) } else { Err(damaged("vector").into()) }
+}
+
+fn load_graph<S: Storage>(
+    storage: &S,
+    database: [u8; 16],
+    entry: &CollectionEntry,
+) -> Result<GraphOrReason, OpenError> {
+    let Some(file) = entry.graph else { return Ok(Ok(None)) };
+    let bytes = SealedReader::open(storage, FileKind::Graph, database, &file)
+        .and_then(|reader| reader.read(GRAPH));
+    let bytes = match bytes {
+        Ok(bytes) => bytes,
+        Err(OpenError::Storage(error)) => return Err(error.into()),
+        Err(OpenError::Corrupt(corruption)) => return Ok(Err(corruption.to_string())),
+        Err(error) => return Ok(Err(error.to_string())),
+    };
+    let rows = entry.rows.last().map_or(0, |rows| rows.first_row + rows.count);
+    Ok(Graph::decode(&bytes, rows, &entry.params).map(Some).map_err(|fault| {
+        let name = FileKind::Graph.file_name(file.number);
+        format!("{name}: {fault}")
+    }))
+}
+
+/// Whether no exponent is all ones: a pass without a branch, many numbers at a time.
 fn all_finite(floats: &[f32]) -> bool {
-    floats.chunks(1024).all(|chunk| chunk.iter().map(|f| f * 0.0).sum::<f32>() == 0.0)
+    const EXPONENT: u32 = 0x7f80_0000;
+    let has_bad = |chunk: &[f32]| {
+        chunk.iter().fold(false, |bad, float| bad | (float.to_bits() & EXPONENT == EXPONENT))
+    };
+    !floats.chunks(1024).any(has_bad)
 }
 
 fn save_one<S: Storage>(

@@ -1,8 +1,8 @@
 //! A collection in memory: rows, their ids, which are deleted, and the graph over them.
 //!
 //! Keeps what a committed record changes and what a search reads. Rows are dense numbers in order
-//! of insertion; a replaced or deleted row stays, marked dead. `files` writes it to sealed files and
-//! back; checks of input are `sequence`'s.
+//! of insertion; a replaced or deleted row stays, marked dead. `files` writes it to sealed files
+//! and back; checks of input are `sequence`'s.
 
 mod dead;
 mod files;

@@ -68,7 +68,8 @@ impl<V: Deref<Target = [u8]>> RowStore<V> {
         self.chunks.iter().map(floats).collect()
     }
 
-    /// Bytes of `count` rows from `first` on as they stand in memory, at most to the end of a chunk.
+    /// Bytes of `count` rows from `first` on as they stand in memory, at most to the end of a
+    /// chunk.
     pub(crate) fn bytes(&self, first: u32, count: u32) -> &[u8] {
         let in_chunk = first & (self.rows_per_chunk() - 1);
         let count = count.min(self.rows_per_chunk() - in_chunk).min(self.len - first);
@@ -94,7 +95,7 @@ impl<V: Deref<Target = [u8]>> RowStore<V> {
     }
 
     /// Appends whole rows, as [`bytes`](Self::bytes) gives them.
-    pub(crate) fn push_bytes(&mut self, mut bytes: &[u8]) {
+    fn push_bytes(&mut self, mut bytes: &[u8]) {
         let row_len = self.row_len_bytes();
         debug_assert!(bytes.len().is_multiple_of(row_len));
         while !bytes.is_empty() {
@@ -107,24 +108,19 @@ impl<V: Deref<Target = [u8]>> RowStore<V> {
         }
     }
 
+    /// Appends verified rows that go into one chunk: a whole chunk stays a view, less is copied.
+    pub(crate) fn append(&mut self, rows: Verified<V>) {
+        if self.room_in_chunk() == self.rows_per_chunk() && rows.len() == self.chunk_len_bytes() {
+            self.chunks.push(Chunk::View(rows));
+            self.len += self.rows_per_chunk();
+        } else {
+            self.push_bytes(&rows);
+        }
+    }
+
     /// Rows that the chunk of the next row can still take.
-    pub(crate) fn room_in_chunk(&self) -> u32 {
+    fn room_in_chunk(&self) -> u32 {
         self.rows_per_chunk() - (self.len & (self.rows_per_chunk() - 1))
-    }
-
-    /// Whether the next row begins a chunk, so that a whole one may be a view.
-    pub(crate) fn at_chunk_start(&self) -> bool {
-        self.room_in_chunk() == self.rows_per_chunk()
-    }
-
-    /// Appends a whole chunk of rows as a view.
-    ///
-    /// # Panics
-    /// If it is not exactly a chunk, or the last one is not full.
-    pub(crate) fn push_view(&mut self, view: Verified<V>) {
-        assert!(self.at_chunk_start() && view.len() == self.chunk_len_bytes(), "not a chunk");
-        self.chunks.push(Chunk::View(view));
-        self.len += self.rows_per_chunk();
     }
 
     /// The bytes behind the last row, with room for `count` rows of its chunk.

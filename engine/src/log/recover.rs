@@ -42,8 +42,8 @@ struct LiveSegments<F> {
     next_number: u64,
 }
 
-/// Reads the log from segment `first_number` on, which begins behind `start`, and gives every frame's
-/// body to `apply` with its first LSN, in order.
+/// Reads the log from segment `first_number` on, which begins behind `start`, and gives every
+/// frame's body to `apply` with its first LSN, in order.
 ///
 /// # Errors
 /// `Corrupt`, `NewerVersion`, `Storage`; what `apply` says.

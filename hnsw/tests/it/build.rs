@@ -62,7 +62,8 @@ fn any_instruction_set_gives_the_same_bytes_and_answers() {
     }
 }
 
-/// The same graph on every CPU, and from every version: a change of it changes what a replay builds.
+/// The same graph on every CPU, and from every version: a change of it changes what a replay
+/// builds.
 #[test]
 fn the_graphs_of_fixed_vectors_are_pinned() {
     for (metric, expect) in
