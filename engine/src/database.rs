@@ -157,7 +157,8 @@ impl<S: Storage> Database<S> {
     }
 
     /// Gives each key of a range with its value to `each`, in order of the bytes of the keys, until
-    /// it breaks. Writers wait meanwhile.
+    /// it breaks. Commits wait meanwhile, so `each` must not call this database: a call that stands
+    /// behind a waiting commit would never return.
     ///
     /// # Errors
     /// None yet: keyspaces are in memory.

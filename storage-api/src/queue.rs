@@ -15,7 +15,8 @@ pub struct Completion {
     pub result: Result<()>,
 }
 
-/// Reads in flight. Owns its buffers and its file, so it may be dropped or leaked at any time.
+/// Reads in flight. Owns its buffers and its file, so it may be dropped or leaked at any time. The
+/// file stays in use (`Busy`) while the queue lives.
 pub trait ReadQueue: Send + 'static {
     /// Starts to fill `buf` from `offset`. A misaligned or out-of-bounds read completes with that
     /// error.

@@ -23,6 +23,9 @@ pub trait Storage: Send + Sync + 'static {
     /// [`sync_dir`](Self::sync_dir); a crash before may leave no name, or the name of an empty
     /// file.
     ///
+    /// A failed call leaves no file of that name, as far as the operating system lets it be
+    /// removed.
+    ///
     /// # Errors
     /// `AlreadyExists`, `Misaligned`, `NoSpace`, `ReadOnly`, `Denied`, `Io`.
     fn create(&self, name: &FileName, len_bytes: u64) -> Result<Self::File>;
@@ -48,6 +51,8 @@ pub trait Storage: Send + Sync + 'static {
 
     /// Atomically gives the file `from` the name `to`; what had that name before is gone. Durable
     /// after `sync_dir`; until then a crash leaves either state.
+    ///
+    /// A file that replaces itself stays as it is.
     ///
     /// # Errors
     /// `NotFound` for `from`; `Busy` while a handle or view of either lives; `Io`.

@@ -1,0 +1,104 @@
+//! Short workloads: what a user does between two crashes.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// One operation of a workload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Op {
+    /// A batch that makes the collection if need be, inserts three vectors, replaces a fourth, and
+    /// puts two keys.
+    Insert,
+    /// A batch of two puts, one over a key that other operations write too.
+    Put,
+    /// A batch that deletes two keys and a vector, as far as there are any.
+    Delete,
+    /// A checkpoint.
+    Checkpoint,
+    /// Close, then open again.
+    Close,
+}
+
+impl Op {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::Insert, Self::Put, Self::Delete, Self::Checkpoint, Self::Close];
+
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Insert => "insert",
+            Self::Put => "put",
+            Self::Delete => "delete",
+            Self::Checkpoint => "checkpoint",
+            Self::Close => "close",
+        }
+    }
+}
+
+/// Operations one after another on a new database; as text `insert,put,close`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Workload(pub Vec<Op>);
+
+impl Workload {
+    /// Every workload of 1 to `len` operations, shortest first.
+    #[must_use]
+    pub fn all(len: usize) -> Vec<Self> {
+        let mut workloads = vec![Self(Vec::new())];
+        let mut longest = 0..1;
+        for _ in 0..len {
+            let from = workloads.len();
+            for index in longest {
+                for op in Op::ALL {
+                    let mut ops = workloads[index].0.clone();
+                    ops.push(op);
+                    workloads.push(Self(ops));
+                }
+            }
+            longest = from..workloads.len();
+        }
+        workloads.remove(0);
+        workloads
+    }
+}
+
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
+    }
+}
+
+impl fmt::Display for Workload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let texts: Vec<_> = self.0.iter().map(|op| op.text()).collect();
+        f.write_str(&texts.join(","))
+    }
+}
+
+impl FromStr for Workload {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let op = |text: &str| {
+            let found = Op::ALL.into_iter().find(|op| op.text() == text);
+            found.ok_or_else(|| format!("`{text}` is not an operation"))
+        };
+        text.split(',').map(op).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_workload_comes_once_and_can_be_read_back() {
+        let all = Workload::all(3);
+        assert_eq!(all.len(), 5 + 25 + 125);
+        assert_eq!(all.iter().collect::<HashSet<_>>().len(), all.len());
+        for workload in all {
+            assert_eq!(workload.to_string().parse(), Ok(workload));
+        }
+        assert!("put,fly".parse::<Workload>().is_err());
+    }
+}
