@@ -6,7 +6,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use gannet::{CheckpointError, CommitError, OpenError, ReadError, SearchError};
+use gannet::{CheckpointError, CloseError, CommitError, OpenError, ReadError, SearchError};
 use thiserror::Error;
 
 use crate::vectors::VectorFileError;
@@ -77,6 +77,8 @@ pub(crate) enum Failure {
     OutId { query: usize, id: String },
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    #[error(transparent)]
+    Close(#[from] CloseError),
     #[error("cannot write to stdout")]
     Output { source: io::Error },
     #[error("cannot start a thread")]

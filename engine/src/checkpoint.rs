@@ -48,9 +48,9 @@ pub struct CheckpointReport {
     pub indexed_rows: u64,
     /// Files written, the manifest included; 0 if there was nothing to write.
     pub files_written: u64,
-    /// Files that nothing names any more and that could not be removed; the next checkpoint tries
-    /// again.
-    pub files_left: u64,
+    /// Files that nothing names any more and that could not be removed; the next checkpoint that
+    /// writes tries again. `None` if the directory could not be listed.
+    pub files_left: Option<u64>,
 }
 
 impl<S: Storage> Database<S> {
@@ -59,8 +59,8 @@ impl<S: Storage> Database<S> {
     /// reads go on, but for the moment in which a batch of rows is linked. Does nothing where
     /// nothing has changed.
     ///
-    /// `progress` is called now and then and may break while rows are being indexed: those done
-    /// stay searchable through the graph, and no checkpoint is made.
+    /// `progress` is called now and then, must not commit, and may break while rows are being
+    /// indexed: those done stay searchable through the graph, and no checkpoint is made.
     ///
     /// # Errors
     /// [`CheckpointError`]; the checkpoint before stays in force.
@@ -73,7 +73,12 @@ impl<S: Storage> Database<S> {
         let indexed_rows = self.index(progress)?;
         let lsn = writer.log.end().lsn;
         if !self.has_unsaved(&writer) {
-            return Ok(CheckpointReport { lsn, indexed_rows, files_written: 0, files_left: 0 });
+            return Ok(CheckpointReport {
+                lsn,
+                indexed_rows,
+                files_written: 0,
+                files_left: Some(0),
+            });
         }
         writer.ensure_root(&self.storage)?;
         let first_number = writer.next_file;
@@ -183,14 +188,17 @@ impl<S: Storage> Database<S> {
         };
         drop(state);
         let file = manifest.write(storage, database, next_number())?;
-        storage.sync_dir()?;
+        // After a failed sync of the directory nobody knows which names are durable.
+        storage.sync_dir().inspect_err(|_| self.poison())?;
+        let root = root::open(storage)?;
         let slot = Slot { database, generation: writer.generation + 1, manifest: Some(file) };
         let index = 1 - writer.slot.expect("the root was made");
-        root::write(storage, index, &slot).inspect_err(|_| {
+        root::write(storage, &root, index, &slot).inspect_err(|_| {
             // The slot may be old, new or torn: only a reopen can tell which checkpoint is in
             // force.
             self.poison();
         })?;
+        drop(root);
         writer.published(index, slot, manifest);
         let mut state = self.state.write();
         for (collection, saved) in state.collections_mut().zip(collections) {
@@ -225,9 +233,10 @@ impl<S: Storage> Writer<S> {
     }
 
     /// Removes what neither this checkpoint nor the one before it names. What is in use or cannot
-    /// be removed is left for the next time: the checkpoint stands without it. Returns how many.
-    fn retire(&mut self, storage: &S) -> u64 {
-        let Some((older, older_number)) = &self.older else { return 0 };
+    /// be removed is left for the next time: the checkpoint stands without it. Returns how many, if
+    /// the directory can be listed.
+    fn retire(&mut self, storage: &S) -> Option<u64> {
+        let Some((older, older_number)) = &self.older else { return Some(0) };
         let manifests = [older_number, &self.manifest_number].into_iter().flatten();
         let mut keep: BTreeSet<(FileKind, u64)> =
             manifests.map(|&number| (FileKind::Manifest, number)).collect();
@@ -241,9 +250,9 @@ impl<S: Storage> Writer<S> {
             // Not ours to remove, but for what a crash left of the root.
             (None, None) => name.as_str() != root::TEMP_FILE,
         };
-        let listed = storage.list().unwrap_or_default();
+        let listed = storage.list().ok()?;
         let unneeded = listed.iter().filter(|meta| !is_needed(&meta.name));
         let left = unneeded.filter(|meta| storage.remove(&meta.name).is_err()).count();
-        left as u64
+        Some(left as u64)
     }
 }

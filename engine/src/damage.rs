@@ -24,6 +24,8 @@ pub struct Corruption {
 pub enum Damage {
     /// The file is not there although another names it.
     Missing,
+    /// The device does not give the bytes back.
+    Unreadable,
     /// The first bytes are not this kind of file's.
     Magic,
     /// A checksum does not match.
@@ -44,6 +46,7 @@ impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing => f.write_str("the file is missing"),
+            Self::Unreadable => f.write_str("it cannot be read"),
             Self::Magic => f.write_str("it does not begin like a file of this kind"),
             Self::Checksum => f.write_str("a checksum does not match"),
             Self::Length => f.write_str("its length is wrong"),

@@ -6,7 +6,7 @@
 use crate::batch::WriteBatch;
 use crate::config::Config;
 use crate::damage::Lsn;
-use crate::error::{CommitError, OpenError, ReadError};
+use crate::error::{CloseError, CommitError, OpenError, ReadError};
 use crate::id::Id;
 use crate::log::writer::{AppendError, LogWriter};
 use crate::manifest::Manifest;
@@ -62,13 +62,17 @@ pub struct Commit {
     pub last_lsn: Lsn,
 }
 
-/// Poisons the database if a panic passes.
-struct PoisonOnPanic<'d>(&'d AtomicBool);
+/// Poisons the database if a panic begins in its scope.
+struct PoisonOnPanic<'d> {
+    poisoned: &'d AtomicBool,
+    /// A commit may itself be made while a panic unwinds.
+    was_panicking: bool,
+}
 
 impl Drop for PoisonOnPanic<'_> {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.store(true, Ordering::Release);
+        if std::thread::panicking() && !self.was_panicking {
+            self.poisoned.store(true, Ordering::Release);
         }
     }
 }
@@ -132,7 +136,8 @@ impl<S: Storage> Database<S> {
     pub fn commit(&self, batch: WriteBatch) -> Result<Commit, CommitError> {
         let mut writer = self.writer.lock();
         self.check_poison().map_err(|()| CommitError::Poisoned)?;
-        let _guard = PoisonOnPanic(&self.poisoned);
+        let was_panicking = std::thread::panicking();
+        let _guard = PoisonOnPanic { poisoned: &self.poisoned, was_panicking };
         let sequenced = sequence(&self.state.read(), &batch)?;
         if sequenced.records == 0 {
             let last_lsn = writer.log.end().lsn;
@@ -142,7 +147,7 @@ impl<S: Storage> Database<S> {
         rooted.map_err(|error| self.failed_append(AppendError::before_writing(error)))?;
         let appended = writer.log.append(&self.storage, &sequenced.body, sequenced.records);
         let (first_lsn, last_lsn) = appended.map_err(|error| self.failed_append(error))?;
-        let applied = self.state.write().apply_all(&sequenced.body);
+        let applied = self.state.write().apply_all(sequenced.records, &sequenced.body);
         applied.unwrap_or_else(|field| panic!("a checked batch does not apply: {field}"));
         Ok(Commit { first_lsn, last_lsn })
     }
@@ -157,8 +162,8 @@ impl<S: Storage> Database<S> {
     }
 
     /// Gives each key of a range with its value to `each`, in order of the bytes of the keys, until
-    /// it breaks. Commits wait meanwhile, so `each` must not call this database: a call that stands
-    /// behind a waiting commit would never return.
+    /// it breaks. `each` may use the database. A key that is committed or removed meanwhile may or
+    /// may not be seen; every other one is seen once.
     ///
     /// # Errors
     /// None yet: keyspaces are in memory.
@@ -169,17 +174,41 @@ impl<S: Storage> Database<S> {
         to: Bound<&[u8]>,
         mut each: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), ReadError> {
-        let state = self.state.read();
-        let Some(keyspace) = state.keyspace(keyspace) else { return Ok(()) };
-        if is_empty_range(from, to) {
-            return Ok(());
-        }
-        for (key, value) in keyspace.entries.range::<[u8], _>((from, to)) {
-            if each(key, value).is_break() {
-                break;
+        // No lock is held while `each` runs: it would keep commits out, and them from itself.
+        let mut after = from.map(<[u8]>::to_vec);
+        loop {
+            let step = self.scan_step(keyspace, after.as_ref().map(Vec::as_slice), to);
+            let Some((last, _)) = step.last() else { return Ok(()) };
+            after = Bound::Excluded(last.clone());
+            for (key, value) in &step {
+                if each(key, value).is_break() {
+                    return Ok(());
+                }
             }
         }
-        Ok(())
+    }
+
+    /// The next few entries of a range.
+    fn scan_step(
+        &self,
+        keyspace: &str,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+    ) -> Vec<(Vec<u8>, Vec<u8>)> {
+        const STEP_BYTES: usize = 64 << 10;
+        let state = self.state.read();
+        let Some(keyspace) = state.keyspace(keyspace) else { return Vec::new() };
+        if is_empty_range(from, to) {
+            return Vec::new();
+        }
+        let mut bytes = 0;
+        let fits = |(key, value): &(&Vec<u8>, &Vec<u8>)| {
+            let is_first = bytes == 0;
+            bytes += key.len() + value.len();
+            is_first || bytes <= STEP_BYTES
+        };
+        let entries = keyspace.entries.range::<[u8], _>((from, to)).take_while(fits);
+        entries.map(|(key, value)| (key.clone(), value.clone())).collect()
     }
 
     /// The vector with that id; `None` where it is not there. Under cosine its components are those
@@ -198,13 +227,13 @@ impl<S: Storage> Database<S> {
     /// is told from a torn write.
     ///
     /// # Errors
-    /// The witness could not be written. Nothing that was acknowledged is lost by that.
-    pub fn close(self) -> Result<(), CommitError> {
+    /// [`CloseError`]. Nothing that was acknowledged is lost by that.
+    pub fn close(self) -> Result<(), CloseError> {
         if self.check_poison().is_err() {
-            return Err(CommitError::Poisoned);
+            return Err(CloseError::Poisoned);
         }
         let witness = self.writer.lock().log.witness(&self.storage);
-        witness.map_err(|error| self.failed_append(error))
+        witness.map_err(|error| CloseError::Witness(error.into_source()))
     }
 
     /// What a failed append means to the caller of a commit.

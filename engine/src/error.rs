@@ -161,6 +161,19 @@ impl CommitError {
     }
 }
 
+/// Why a database was not closed in order. Everything acknowledged is durable all the same.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum CloseError {
+    /// The witness of the last commit was not written: damage to that commit, should it come before
+    /// the next one, will be taken for a torn write.
+    #[error("the witness of the last commit was not written")]
+    Witness(#[source] StorageError),
+    /// An earlier write had failed.
+    #[error("an earlier write failed: reopen the database to see what is durable")]
+    Poisoned,
+}
+
 /// Parameters as a person writes them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ShowParams(pub Params);

@@ -77,7 +77,9 @@ pub use checkpoint::{CheckpointReport, Phase, Progress};
 pub use config::{Config, ConfigError};
 pub use damage::{Corruption, Damage, Lsn};
 pub use database::{Commit, Database};
-pub use error::{CheckpointError, CommitError, OpenError, ReadError, SearchError, ShowParams};
+pub use error::{
+    CheckpointError, CloseError, CommitError, OpenError, ReadError, SearchError, ShowParams,
+};
 pub use gannet_hnsw::{Metric, Params, ParamsError};
 pub use gannet_storage as storage;
 pub use id::Id;

@@ -23,6 +23,10 @@ pub const SEGMENT_BYTES_MIN: u64 = 16 << 10;
 /// Longest log segment that can be configured, in bytes.
 pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 
+/// Highest LSN, generation and file number that is believed: beyond what can be reached, and sums of
+/// such numbers do not overflow.
+pub(crate) const NUMBER_MAX: u64 = 1 << 56;
+
 const RECORD_OVERHEAD_MAX: usize = 64;
 
 const _: () = {
@@ -32,6 +36,18 @@ const _: () = {
     assert!(BATCH_LEN_BYTES_MAX + 2 * BLOCK_SIZE < u32::MAX as usize);
     assert!(SEGMENT_BYTES_MIN.is_multiple_of(BLOCK_SIZE as u64));
     assert!(SEGMENT_BYTES_MAX.is_multiple_of(BLOCK_SIZE as u64));
+    // A frame of any batch fits the longest segment, with header and marker.
+    assert!(BATCH_LEN_BYTES_MAX as u64 + 4 * BLOCK_SIZE as u64 <= SEGMENT_BYTES_MAX);
     // A segment holds its header and at least one frame with its marker.
     assert!(SEGMENT_BYTES_MIN >= 4 * BLOCK_SIZE as u64);
 };
+
+/// Whether a collection or keyspace may have this name. Names appear in listings, paths of exports
+/// and commands: no separators, no control characters, nothing that climbs.
+pub(crate) fn is_name(name: &str) -> bool {
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
+    (1..=NAME_LEN_BYTES_MAX).contains(&name.len())
+        && !name.starts_with('.')
+        && !name.contains("..")
+        && name.chars().all(plain)
+}

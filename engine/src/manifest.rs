@@ -6,6 +6,7 @@
 use crate::codec::{Put, Reader};
 use crate::damage::{Corruption, Damage};
 use crate::error::OpenError;
+use crate::limits::NUMBER_MAX;
 use crate::log::LogPosition;
 use crate::record::{decode_params, encode_params};
 use crate::sealed::{FileKind, FileRef, Ident, SealedReader, SealedWriter};
@@ -146,6 +147,9 @@ impl Manifest {
     fn decode(r: &mut Reader<'_>) -> Option<Self> {
         let position = LogPosition { lsn: r.u64()?, chain: r.u32()? };
         let log_first = r.u64()?;
+        if position.lsn > NUMBER_MAX || !(1..=NUMBER_MAX).contains(&log_first) {
+            return None;
+        }
         let (next_collection, next_keyspace) = (r.u32()?, r.u32()?);
         let mut collections = Vec::new();
         for _ in 0..r.u32()? {
@@ -253,6 +257,20 @@ mod tests {
         assert_eq!(crc32fast::hash(&manifest().encode()), 0xec2b_cb2a, "the format has changed");
         let numbers: Vec<_> = manifest().files().map(|(_, file)| file.number).collect();
         assert_eq!(numbers, [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn absurd_numbers_are_refused() {
+        let absurd = |change: fn(&mut Manifest)| {
+            let mut manifest = manifest();
+            change(&mut manifest);
+            Manifest::decode(&mut Reader::new(&manifest.encode())).is_none()
+        };
+        assert!(absurd(|m| m.position.lsn = u64::MAX));
+        assert!(absurd(|m| m.log_first = u64::MAX));
+        assert!(absurd(|m| m.log_first = 0));
+        assert!(absurd(|m| m.collections[0].rows[0].file.number = u64::MAX));
+        assert!(!absurd(|m| m.position.lsn = NUMBER_MAX));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::sealed::FileKind;
 use crate::settle::settle_names;
 use crate::state::State;
 use gannet_hnsw::Executor;
-use gannet_storage::{FileMeta, Storage};
+use gannet_storage::{ErrorKind, FileMeta, FileName, Storage};
 use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -46,6 +46,9 @@ pub struct RecoveryReport {
     pub index_actions: Vec<IndexAction>,
     /// Damage because of which an older checkpoint was used, with a longer replay; nothing is lost.
     pub fallbacks: Vec<Corruption>,
+    /// A slot of the root that is torn or damaged: the other one is in force, and the next
+    /// checkpoint takes the bad one's place.
+    pub root_damage: Option<Corruption>,
 }
 
 /// A graph that was built again when the database was opened.
@@ -90,7 +93,7 @@ pub(crate) fn recover_database<S: Storage>(
     };
     let slots = root.newest_first();
     let generation = slots[0].1.generation;
-    let mut fallbacks: Vec<Corruption> = root.damage().collect();
+    let mut fallbacks = Vec::new();
     let mut first_error = None;
     for (index, slot) in slots {
         match load(storage, config, executor, &slot) {
@@ -99,20 +102,36 @@ pub(crate) fn recover_database<S: Storage>(
                 recovered.writer.generation = generation;
                 recovered.writer.next_file = next_file(&files);
                 recovered.report.fallbacks = fallbacks;
+                recovered.report.root_damage = root.damage().next();
                 return Ok(recovered);
             }
-            Err(OpenError::Corrupt(corruption)) => {
-                fallbacks.push(corruption.clone());
-                first_error.get_or_insert(OpenError::Corrupt(corruption));
+            Err(error) => {
+                let Some(damage) = unusable(&error) else {
+                    return Err(first_error.unwrap_or(error));
+                };
+                fallbacks.push(damage);
+                first_error.get_or_insert(error);
             }
-            Err(error) => return Err(error),
         }
     }
     Err(first_error.expect("a root has a valid slot"))
 }
 
-/// A new database, if there is nothing that belongs to an old one or to somebody else.
-fn begin<S: Storage>(files: &[FileMeta], config: &Config) -> Result<Recovered<S>, OpenError> {
+/// What is wrong with a checkpoint that cannot be used, if another one may be tried: damage, or a
+/// sealed file that the device does not give back.
+fn unusable(error: &OpenError) -> Option<Corruption> {
+    if let OpenError::Corrupt(corruption) = error {
+        return Some(corruption.clone());
+    }
+    let OpenError::Storage(error) = error else { return None };
+    let name = FileName::new(error.place()).ok().filter(|_| error.kind() == ErrorKind::Io)?;
+    FileKind::of_name(&name)?;
+    let offset = error.range().map_or(0, |range| range.start);
+    Some(Corruption::new(name, offset, Damage::Unreadable))
+}
+
+/// Without a root there must not be anything that belongs to a database or to somebody else.
+pub(crate) fn check_blank(files: &[FileMeta]) -> Result<(), OpenError> {
     if let Some(meta) = files.iter().find(|meta| meta.name.as_str() != root::TEMP_FILE) {
         let ours =
             segment::number_of(&meta.name).is_some() || FileKind::of_name(&meta.name).is_some();
@@ -121,6 +140,11 @@ fn begin<S: Storage>(files: &[FileMeta], config: &Config) -> Result<Recovered<S>
         }
         return Err(OpenError::NotADatabase { file: meta.name.to_string() });
     }
+    Ok(())
+}
+
+fn begin<S: Storage>(files: &[FileMeta], config: &Config) -> Result<Recovered<S>, OpenError> {
+    check_blank(files)?;
     let mut database = [0; 16];
     database[..8].copy_from_slice(&config.chance.next_u64().to_le_bytes());
     database[8..].copy_from_slice(&config.chance.next_u64().to_le_bytes());
@@ -169,7 +193,7 @@ fn load<S: Storage>(
         RecoveryReport { checkpoint_lsn: manifest.position.lsn, ..RecoveryReport::default() };
     let mut discarded = Vec::new();
     let mut state = load_state(storage, slot, &manifest, executor, &mut discarded)?;
-    let apply = |_first: Lsn, body: &[u8]| state.apply_all(body);
+    let apply = |count: u32, body: &[u8]| state.apply_all(count, body);
     let start = manifest.position;
     let end = recover(storage, database, manifest.log_first, start, executor, apply)?;
     for (id, reason) in discarded {

@@ -7,6 +7,7 @@
 use crate::codec::{Put, Reader};
 use crate::damage::{Corruption, Damage};
 use crate::error::OpenError;
+use crate::limits::NUMBER_MAX;
 use crate::sealed::FileRef;
 use crate::settle::settle;
 use gannet_storage::{
@@ -110,11 +111,20 @@ pub(crate) fn create<S: Storage>(storage: &S, database: [u8; 16]) -> Result<Root
     Ok(Root { slots: slots.map(Ok) })
 }
 
-/// Puts `slot` in place `index`, durably.
-pub(crate) fn write<S: Storage>(storage: &S, index: usize, slot: &Slot) -> Result<(), Error> {
+/// Opens the root to write a slot.
+pub(crate) fn open<S: Storage>(storage: &S) -> Result<S::File, Error> {
+    storage.open(&name(FILE))
+}
+
+/// Puts `slot` in place `index`, durably. If it fails, the slot is old, new or torn.
+pub(crate) fn write<S: Storage>(
+    storage: &S,
+    file: &S::File,
+    index: usize,
+    slot: &Slot,
+) -> Result<(), Error> {
     let mut block = storage.alloc(BLOCK_SIZE);
     encode(slot, &mut block);
-    let file = storage.open(&name(FILE))?;
     file.write_batch(&[Write { offset: index as u64 * BLOCK, bytes: &block }], Durability::Data)
 }
 
@@ -156,7 +166,10 @@ fn decode(bytes: &[u8]) -> Result<Slot, SlotFault> {
     }
     let database = r.array().ok_or(damaged(Damage::Length))?;
     let generation = r.u64().ok_or(damaged(Damage::Length))?;
-    let manifest = FileRef::decode(&mut r).ok_or(damaged(Damage::Length))?;
+    if generation > NUMBER_MAX {
+        return Err(damaged(Damage::Field("generation")));
+    }
+    let manifest = FileRef::decode(&mut r).ok_or(damaged(Damage::Field("manifest")))?;
     let manifest = Some(manifest).filter(|file| file.number != 0);
     Ok(Slot { database, generation, manifest })
 }
@@ -181,7 +194,7 @@ mod tests {
             (1, Slot { database: [3; 16], generation: 1, manifest: None })
         );
         let slot = Slot { database: [3; 16], generation: 2, manifest: Some(manifest(9)) };
-        write(&storage, 0, &slot).unwrap();
+        write(&storage, &open(&storage).unwrap(), 0, &slot).unwrap();
         assert_eq!(newest(&storage), (0, slot));
         let file = storage.open(&name(FILE)).unwrap();
         let mut block = storage.alloc(BLOCK_SIZE);
@@ -191,6 +204,15 @@ mod tests {
         drop(file);
         assert_eq!(newest(&storage).0, 1);
         assert_eq!(read(&storage).unwrap().unwrap().damage().count(), 1);
+    }
+
+    #[test]
+    fn absurd_generations_are_refused() {
+        for (generation, good) in [(NUMBER_MAX, true), (NUMBER_MAX + 1, false), (u64::MAX, false)] {
+            let mut block = vec![0; SLOT_LEN_BYTES];
+            encode(&Slot { database: [0; 16], generation, manifest: None }, &mut block);
+            assert_eq!(decode(&block).is_ok(), good, "{generation}");
+        }
     }
 
     #[test]

@@ -101,7 +101,8 @@ fn prepare<V: Deref<Target = [u8]>>(
 /// about 20 distances for each unit of `ef` and each live row it meets among `count / live` others.
 fn walk_is_longer(live: usize, count: u32, ef: usize) -> bool {
     let (live, count) = (live as u64, u64::from(count));
-    2 * live < count && live.saturating_mul(live) < count.saturating_mul(20 * ef as u64)
+    let walk = count.saturating_mul(20).saturating_mul(ef as u64);
+    2 * live < count && live.saturating_mul(live) < walk
 }
 
 fn nearest<V: Deref<Target = [u8]>>(

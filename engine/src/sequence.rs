@@ -8,8 +8,8 @@ use crate::batch::{Change, WriteBatch};
 use crate::error::{CommitError, ShowParams};
 use crate::id::Id;
 use crate::limits::{
-    BATCH_LEN_BYTES_MAX, BATCH_RECORDS_MAX, ID_LEN_BYTES_MAX, KEY_LEN_BYTES_MAX,
-    NAME_LEN_BYTES_MAX, ROWS_MAX, VALUE_LEN_BYTES_MAX,
+    BATCH_LEN_BYTES_MAX, BATCH_RECORDS_MAX, ID_LEN_BYTES_MAX, KEY_LEN_BYTES_MAX, ROWS_MAX,
+    VALUE_LEN_BYTES_MAX, is_name,
 };
 use crate::record::Record;
 use crate::state::State;
@@ -233,14 +233,8 @@ fn check_id(id: &Id) -> Result<(), CommitError> {
     }
 }
 
-/// Names appear in listings, paths of exports and commands: no separators, no control characters.
 fn check_name(name: &str) -> Result<(), CommitError> {
-    let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
-    let good = (1..=NAME_LEN_BYTES_MAX).contains(&name.len())
-        && !name.starts_with('.')
-        && !name.contains("..")
-        && name.chars().all(plain);
-    if good { Ok(()) } else { Err(CommitError::Name { name: shorten(name) }) }
+    if is_name(name) { Ok(()) } else { Err(CommitError::Name { name: shorten(name) }) }
 }
 
 /// At most 40 characters, printable.

@@ -6,6 +6,7 @@
 use crate::codec::Reader;
 use crate::collection::Collection;
 use crate::keyspace::Keyspace;
+use crate::limits::is_name;
 use crate::record::Record;
 use std::collections::BTreeMap;
 use std::ops::Deref;
@@ -69,9 +70,9 @@ impl<V: Deref<Target = [u8]>> State<V> {
     /// Takes in a collection.
     ///
     /// # Errors
-    /// Damage if its number or name is taken.
+    /// Damage if its number or name is taken, or the name is none.
     pub(crate) fn add_collection(&mut self, collection: Collection<V>) -> Result<(), &'static str> {
-        if self.collection_names.contains_key(&collection.name) {
+        if !is_name(&collection.name) || self.collection_names.contains_key(&collection.name) {
             return Err("name");
         }
         self.next_collection =
@@ -84,9 +85,9 @@ impl<V: Deref<Target = [u8]>> State<V> {
     /// Takes in a keyspace.
     ///
     /// # Errors
-    /// Damage if its number or name is taken.
+    /// Damage if its number or name is taken, or the name is none.
     pub(crate) fn add_keyspace(&mut self, keyspace: Keyspace) -> Result<(), &'static str> {
-        if self.keyspace_names.contains_key(&keyspace.name) {
+        if !is_name(&keyspace.name) || self.keyspace_names.contains_key(&keyspace.name) {
             return Err("name");
         }
         self.next_keyspace = self.next_keyspace.max(keyspace.id.checked_add(1).ok_or("keyspace")?);
@@ -95,28 +96,12 @@ impl<V: Deref<Target = [u8]>> State<V> {
         if before.is_some() { Err("keyspace") } else { Ok(()) }
     }
 
-    /// Applies every record of a frame's body.
+    /// Applies the `count` records of a frame's body.
     ///
     /// # Errors
     /// The field that is damaged.
-    pub(crate) fn apply_all(&mut self, body: &[u8]) -> Result<(), &'static str> {
-        let mut records = Reader::new(body);
-        while !records.is_empty() {
-            self.apply(Record::decode(&mut records)?)?;
-        }
-        Ok(())
-    }
-
-    /// Whether a frame's body is whole records, applied or not.
-    ///
-    /// # Errors
-    /// The field that is damaged.
-    pub(crate) fn check_all(body: &[u8]) -> Result<(), &'static str> {
-        let mut records = Reader::new(body);
-        while !records.is_empty() {
-            Record::decode(&mut records)?;
-        }
-        Ok(())
+    pub(crate) fn apply_all(&mut self, count: u32, body: &[u8]) -> Result<(), &'static str> {
+        decode_all(count, body, |record| self.apply(record))
     }
 
     fn apply(&mut self, record: Record<'_>) -> Result<(), &'static str> {
@@ -143,5 +128,37 @@ impl<V: Deref<Target = [u8]>> State<V> {
                 Ok(())
             }
         }
+    }
+}
+
+/// Gives the `count` records of a frame's body to `each`, in order.
+///
+/// # Errors
+/// The field that is damaged, or what `each` says.
+pub(crate) fn decode_all<'b>(
+    count: u32,
+    body: &'b [u8],
+    mut each: impl FnMut(Record<'b>) -> Result<(), &'static str>,
+) -> Result<(), &'static str> {
+    let mut records = Reader::new(body);
+    for _ in 0..count {
+        each(Record::decode(&mut records)?)?;
+    }
+    if records.is_empty() { Ok(()) } else { Err("record count") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_holds_as_many_records_as_it_says() {
+        let mut body = Vec::new();
+        for key in [b"a", b"b"] {
+            Record::Delete { keyspace: 1, key }.encode(&mut body);
+        }
+        let decode = |count| decode_all(count, &body, |_| Ok(()));
+        assert_eq!((decode(1), decode(2)), (Err("record count"), Ok(())));
+        assert!(decode(3).is_err());
     }
 }

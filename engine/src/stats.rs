@@ -88,10 +88,9 @@ impl<S: Storage> Database<S> {
     /// # Errors
     /// The directory cannot be listed.
     pub fn stats(&self) -> Result<Stats, Error> {
-        let (last_lsn, checkpoint_lsn) = {
-            let writer = self.writer.lock();
-            (writer.log.end().lsn, writer.manifest.position.lsn)
-        };
+        // The writer's lock keeps log, files and state at one moment.
+        let writer = self.writer.lock();
+        let (last_lsn, checkpoint_lsn) = (writer.log.end().lsn, writer.manifest.position.lsn);
         let files = self.storage.list()?;
         let is_log = |meta: &&FileMeta| segment::number_of(&meta.name).is_some();
         let state = self.state.read();

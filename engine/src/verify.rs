@@ -5,10 +5,10 @@ use crate::database::Database;
 use crate::error::OpenError;
 use crate::log::recover::recover;
 use crate::manifest::Manifest;
-use crate::open::manifest_of;
+use crate::open::{check_blank, manifest_of};
 use crate::root;
 use crate::sealed::{FileKind, FileRef, SealedReader};
-use crate::state::State;
+use crate::state::decode_all;
 use gannet_hnsw::Executor;
 use gannet_storage::{Error as StorageError, Storage};
 use std::collections::BTreeSet;
@@ -55,6 +55,16 @@ impl fmt::Display for Fault {
     }
 }
 
+impl VerifyReport {
+    /// A fault, unless it is known.
+    fn push_new(&mut self, error: OpenError) {
+        let fault = Fault::from(error);
+        if !self.faults.iter().any(|known| known.to_string() == fault.to_string()) {
+            self.faults.push(fault);
+        }
+    }
+}
+
 impl From<OpenError> for Fault {
     fn from(error: OpenError) -> Self {
         if let OpenError::Corrupt(corruption) = error {
@@ -73,6 +83,9 @@ impl<S: Storage> Database<S> {
     /// Only where nothing can be judged; faults are in the report.
     pub fn verify(&self) -> Result<VerifyReport, StorageError> {
         let mut writer = self.writer.lock();
+        if self.check_poison().is_err() {
+            return verify_storage(&self.storage);
+        }
         if let Err(error) = writer.log.rotate(&self.storage) {
             self.note_append(error);
         }
@@ -91,11 +104,7 @@ pub fn verify_storage<S: Storage>(storage: &S) -> Result<VerifyReport, StorageEr
     let root = match root::read(storage) {
         Ok(Some(root)) => root,
         Ok(None) => {
-            let ours = |name| name != root::TEMP_FILE;
-            if let Some(meta) = listed.iter().find(|meta| ours(meta.name.as_str())) {
-                let file = meta.name.to_string();
-                report.faults.push(Fault::Unreadable(OpenError::NotADatabase { file }));
-            }
+            report.faults.extend(check_blank(&listed).err().map(Fault::from));
             return Ok(report);
         }
         Err(error) => {
@@ -110,7 +119,10 @@ pub fn verify_storage<S: Storage>(storage: &S) -> Result<VerifyReport, StorageEr
         report.notes.push(format!("{damage}; the other slot is in force"));
     }
     let mut seen = BTreeSet::new();
-    for (_, slot) in root.newest_first() {
+    let mut manifests = Vec::new();
+    let slots = root.newest_first();
+    let database = slots[0].1.database;
+    for (_, slot) in slots {
         let mut check = |kind: FileKind, file: &FileRef| {
             if seen.insert((kind, file.number)) {
                 let verified = SealedReader::open(storage, kind, slot.database, file)
@@ -125,27 +137,35 @@ pub fn verify_storage<S: Storage>(storage: &S) -> Result<VerifyReport, StorageEr
         if let Some(file) = &slot.manifest {
             check(FileKind::Manifest, file);
         }
-        // A manifest that does not verify names nothing.
-        let Ok(manifest) = manifest_of(storage, &slot) else { continue };
-        manifest.files().for_each(|(kind, file)| check(kind, &file));
-        verify_log(storage, slot.database, &manifest, &mut report);
+        match manifest_of(storage, &slot) {
+            Ok(manifest) => {
+                manifest.files().for_each(|(kind, file)| check(kind, &file));
+                manifests.push(manifest);
+            }
+            // It names nothing then.
+            Err(error) => report.push_new(error),
+        }
+    }
+    // The log behind the older checkpoint holds that behind the newer one.
+    for (index, manifest) in manifests.iter().rev().enumerate() {
+        verify_log(storage, database, manifest, index == 0, &mut report);
     }
     Ok(report)
 }
 
-/// The log from a checkpoint on, records decoded. The newer checkpoint's part is in the older's
-/// too: faults found twice are reported once.
+/// The log from a checkpoint on, records decoded; counted only once.
 fn verify_log<S: Storage>(
     storage: &S,
     database: [u8; 16],
     manifest: &Manifest,
+    counts: bool,
     report: &mut VerifyReport,
 ) {
-    let decode = |_first, body: &[u8]| State::<Vec<u8>>::check_all(body);
+    let decode = |count: u32, body: &[u8]| decode_all(count, body, |_| Ok(()));
     let executor = Executor::Serial;
     let (first, start) = (manifest.log_first, manifest.position);
     match recover(storage, database, first, start, &executor, decode) {
-        Ok(end) => {
+        Ok(end) if counts => {
             report.bytes += end.bytes;
             report.files += end.next_number - first;
             if end.torn_bytes > 0 {
@@ -153,11 +173,7 @@ fn verify_log<S: Storage>(
                 report.notes.push(format!("{} torn bytes behind record {lsn}", end.torn_bytes));
             }
         }
-        Err(error) => {
-            let fault = Fault::from(error);
-            if !report.faults.iter().any(|known| known.to_string() == fault.to_string()) {
-                report.faults.push(fault);
-            }
-        }
+        Ok(_) => {}
+        Err(error) => report.push_new(error),
     }
 }

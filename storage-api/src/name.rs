@@ -7,9 +7,9 @@ use std::sync::Arc;
 /// Longest file name, in bytes.
 pub const FILE_NAME_LEN_MAX: usize = 64;
 
-/// The name of a file in a storage: 1 to 64 of `a-z 0-9 . _ -`, beginning with a letter or digit,
-/// and not the name of the lock file. So it has no path, no case and no hidden form on any
-/// platform.
+/// The name of a file in a storage: 1 to 64 of `a-z 0-9 . _ -`, beginning and ending with a letter
+/// or digit, and not the name of the lock file. So it has no path, no case and no hidden form. (The
+/// names of devices that Windows reserves, such as `con`, are left to the caller to avoid.)
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileName(Arc<str>);
 
@@ -19,12 +19,10 @@ impl FileName {
     /// # Errors
     /// `BadName`.
     pub fn new(text: &str) -> Result<Self> {
-        let first =
-            text.bytes().next().is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-        let all = text.bytes().all(|b| {
-            b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'-')
-        });
-        if first && all && text.len() <= FILE_NAME_LEN_MAX && text != LOCK_NAME {
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+        let ends = text.bytes().next().is_some_and(plain) && text.bytes().last().is_some_and(plain);
+        let all = text.bytes().all(|b| plain(b) || matches!(b, b'.' | b'_' | b'-'));
+        if ends && all && text.len() <= FILE_NAME_LEN_MAX && text != LOCK_NAME {
             Ok(Self(text.into()))
         } else {
             Err(Error::new(ErrorKind::BadName, Op::Name, text.escape_debug().to_string()))
@@ -67,9 +65,10 @@ mod tests {
             assert_eq!(FileName::new(good).expect(good).as_str(), good);
         }
         let too_long = "a".repeat(FILE_NAME_LEN_MAX + 1);
-        for bad in
-            ["", ".", "..", ".a", "-a", "A", "a/b", "a\\b", "a\0", "\u{e9}", "lock", &too_long]
-        {
+        for bad in [
+            "", ".", "..", ".a", "-a", "a.", "a-", "A", "a/b", "a\\b", "a\0", "\u{e9}", "lock",
+            &too_long,
+        ] {
             let error = FileName::new(bad).expect_err(bad);
             assert_eq!(error.kind(), ErrorKind::BadName, "{bad}");
         }

@@ -42,7 +42,8 @@ fn faults_of_opening(storage: AnyStorage) -> Vec<String> {
         Ok(database) => {
             let report = database.recovery_report();
             let rebuilt = report.index_actions.iter().map(|action| line(action));
-            rebuilt.chain(report.fallbacks.iter().map(|fallback| line(fallback))).collect()
+            let damage = report.fallbacks.iter().chain(&report.root_damage);
+            rebuilt.chain(damage.map(|damage| line(damage))).collect()
         }
     }
 }

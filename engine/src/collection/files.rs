@@ -10,8 +10,8 @@ use crate::error::OpenError;
 use crate::manifest::{CollectionEntry, RowsEntry, inconsistent};
 use crate::record::{decode_id, encode_id};
 use crate::sealed::{FileKind, FileRef, Ident, SealedReader, SealedWriter, Verified};
-use gannet_hnsw::{Executor, Graph, Metric, check_finite};
-use gannet_storage::{Error, SealedFile, Storage};
+use gannet_hnsw::{Executor, Graph, Metric, Params, check_finite, row_stride};
+use gannet_storage::{Error, ErrorKind, SealedFile, Storage};
 use std::collections::HashMap;
 use std::ops::{Deref, Range};
 
@@ -136,7 +136,7 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
         // The graph first: it is the longest piece.
         let mut parts = executor.map(pieces.len() + 1, |index| match index.checked_sub(1) {
             None => Part::Graph(Box::new(load_graph(storage, database, entry))),
-            Some(piece) => Part::Rows(read_rows(&readers, &pieces[piece])),
+            Some(piece) => Part::Rows(read_rows(&readers, &pieces[piece], &entry.params)),
         });
         let rows = parts.split_off(1);
         for part in rows {
@@ -258,12 +258,16 @@ fn row_pieces<V: Deref<Target = [u8]>, F: SealedFile>(
 fn read_rows<F: SealedFile>(
     files: &[SealedReader<F>],
     piece: &Piece,
+    params: &Params,
 ) -> Result<Verified<F::View>, OpenError> {
     let file = &files[piece.file];
     let rows = file.read_range(ROWS, piece.bytes.clone())?;
     let damaged = |field| file.damage(ROWS, piece.bytes.start, Damage::Field(field));
-    let floats = bytemuck::try_cast_slice(&rows).map_err(|_| damaged("alignment"))?;
-    if all_finite(floats) { Ok(rows) } else { Err(damaged("vector").into()) }
+    let floats: &[f32] = bytemuck::try_cast_slice(&rows).map_err(|_| damaged("alignment"))?;
+    let (dims, stride) = (params.dims as usize, row_stride(params.dims));
+    let is_padding_zero = |row: &[f32]| row[dims..].iter().all(|float| float.to_bits() == 0);
+    let is_padded = dims == stride || floats.chunks_exact(stride).all(is_padding_zero);
+    if is_padded && all_finite(floats) { Ok(rows) } else { Err(damaged("vector").into()) }
 }
 
 fn load_graph<S: Storage>(
@@ -276,7 +280,10 @@ fn load_graph<S: Storage>(
         .and_then(|reader| reader.read(GRAPH));
     let bytes = match bytes {
         Ok(bytes) => bytes,
-        Err(OpenError::Storage(error)) => return Err(error.into()),
+        Err(OpenError::Storage(error)) if error.kind() != ErrorKind::Io => {
+            return Err(error.into());
+        }
+        Err(OpenError::Storage(error)) => return Ok(Err(error.to_string())),
         Err(OpenError::Corrupt(corruption)) => return Ok(Err(corruption.to_string())),
         Err(error) => return Ok(Err(error.to_string())),
     };

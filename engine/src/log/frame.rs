@@ -6,6 +6,7 @@
 
 use crate::codec::{Put, Reader, crc_seeded};
 use crate::damage::Lsn;
+use crate::limits::NUMBER_MAX;
 
 /// Bytes of a frame before its body.
 pub(crate) const HEADER_LEN_BYTES: usize = 64;
@@ -121,7 +122,7 @@ impl FrameHeader {
         if (flags == FLAG_MARKER) != (records == 0) || (records == 0) != (body_len_bytes == 0) {
             return Err(field("record count"));
         }
-        if first_lsn == 0 || first_lsn.checked_add(u64::from(records)).is_none() {
+        if !(1..=NUMBER_MAX).contains(&first_lsn) {
             return Err(field("first lsn"));
         }
         if durable_upto >= first_lsn {

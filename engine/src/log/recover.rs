@@ -5,15 +5,20 @@
 //! handed to the caller in LSN order, a wave of segments at a time, so that memory is bounded by
 //! the wave.
 
-use crate::damage::{Corruption, Damage, Lsn};
+use crate::damage::{Corruption, Damage};
 use crate::error::OpenError;
+use crate::limits::SEGMENT_BYTES_MAX;
 use crate::log::LogPosition;
 use crate::log::frame;
 use crate::log::scan::{Scan, Stop, scan, witness};
 use crate::log::segment::{self, HeaderFault, SegmentHeader, file_name};
 use crate::settle::settle;
 use gannet_hnsw::Executor;
-use gannet_storage::{BLOCK_SIZE, FileName, ReadFile, SealedFile, Storage};
+use gannet_storage::{
+    BLOCK_SIZE, Error as StorageError, ErrorKind, FileName, ReadFile, SealedFile, Storage,
+};
+
+const BLANK_STEP_BYTES: u64 = 1 << 20;
 
 /// What the log held.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +48,7 @@ struct LiveSegments<F> {
 }
 
 /// Reads the log from segment `first_number` on, which begins behind `start`, and gives every
-/// frame's body to `apply` with its first LSN, in order.
+/// frame's body to `apply` with the number of its records, in order.
 ///
 /// # Errors
 /// `Corrupt`, `NewerVersion`, `Storage`; what `apply` says.
@@ -53,7 +58,7 @@ pub(crate) fn recover<S: Storage>(
     first_number: u64,
     start: LogPosition,
     executor: &Executor,
-    mut apply: impl FnMut(Lsn, &[u8]) -> Result<(), &'static str>,
+    mut apply: impl FnMut(u32, &[u8]) -> Result<(), &'static str>,
 ) -> Result<LogEnd, OpenError> {
     let LiveSegments { segments, next_number } = live_segments(storage, database, first_number)?;
     let mut end =
@@ -70,7 +75,7 @@ pub(crate) fn recover<S: Storage>(
             for frame in &scan.frames[..kept] {
                 let body = &view[frame.body.clone()];
                 if frame.header.records > 0 {
-                    apply(frame.header.first_lsn, body).map_err(|field| {
+                    apply(frame.header.records, body).map_err(|field| {
                         let at = frame.body.start as u64;
                         Corruption::new(segment.file.name(), at, Damage::Field(field))
                             .lsns(frame.header.first_lsn, frame.after.lsn)
@@ -156,7 +161,8 @@ fn stop_offset(scan: &Scan, len: usize) -> u64 {
     }
 }
 
-/// Finds them; the last one is settled on the media.
+/// Finds them. The last one is settled before its header is believed: the end that a dead process
+/// wrote may be in the cache alone. Those before it were synced when their successor was begun.
 fn live_segments<S: Storage>(
     storage: &S,
     database: [u8; 16],
@@ -166,60 +172,79 @@ fn live_segments<S: Storage>(
         storage.list()?.iter().filter_map(|meta| segment::number_of(&meta.name)).collect();
     numbers.retain(|&number| number >= first_number);
     numbers.sort_unstable();
-    // The writer's end may not be durable yet: sync it, and read the media, not the cache. All
-    // segments before were synced when their successor was begun.
-    let mut headers = Vec::new();
-    for &number in &numbers {
-        headers.push(header_of(storage, database, number)?);
+    // A spare is made behind its predecessor too: whatever is there begins without a gap.
+    let gap = (first_number..).zip(&numbers).find(|(expected, number)| expected != *number);
+    if let Some((missing, _)) = gap {
+        return Err(Corruption::new(file_name(missing), 0, Damage::Missing).into());
     }
-    let Some(last) = headers.iter().rposition(Option::is_some) else {
+    let mut last = None;
+    for &number in numbers.iter().rev() {
+        let name = file_name(number);
+        let file = settle(storage, &name).map_err(|error| not_opened(&name, error))?;
+        if let Some(header) = header_in(&file, database, number)? {
+            last = Some(Segment { header, file });
+            break;
+        }
+    }
+    let Some(last) = last else {
         return Ok(LiveSegments { segments: Vec::new(), next_number: first_number });
     };
     let mut segments = Vec::new();
-    for (index, (&number, header)) in numbers.iter().zip(headers).enumerate().take(last + 1) {
-        let expected = first_number + index as u64;
-        if number != expected {
-            let missing = file_name(expected);
-            return Err(Corruption::new(missing, 0, Damage::Missing).into());
-        }
+    for number in first_number..last.header.number {
         let name = file_name(number);
-        let Some(header) = header else {
-            return Err(Corruption::new(name, 0, Damage::Checksum).into());
+        let file = storage.open_sealed(&name).map_err(|error| not_opened(&name, error))?;
+        let Some(header) = header_in(&file, database, number)? else {
+            // A segment with a successor had its header on the media.
+            return Err(Corruption::new(name, 0, Damage::LostRecords).into());
         };
-        let file =
-            if index == last { settle(storage, &name)? } else { storage.open_sealed(&name)? };
         segments.push(Segment { header, file });
     }
-    Ok(LiveSegments { segments, next_number: numbers[last] + 1 })
+    let next_number = last.header.number + 1;
+    segments.push(last);
+    Ok(LiveSegments { segments, next_number })
+}
+
+fn not_opened(name: &FileName, error: StorageError) -> OpenError {
+    if error.kind() == ErrorKind::BadLength {
+        Corruption::new(name, 0, Damage::Length).into()
+    } else {
+        error.into()
+    }
 }
 
 /// The header of a segment; `None` for one that has no frame: a spare, or one whose header was
 /// being written.
-fn header_of<S: Storage>(
-    storage: &S,
+fn header_in<F: SealedFile>(
+    file: &F,
     database: [u8; 16],
     number: u64,
 ) -> Result<Option<SegmentHeader>, OpenError> {
-    let name = file_name(number);
-    let file = storage.open_sealed(&name)?;
-    if file.len_bytes() == 0 {
+    let len_bytes = file.len_bytes();
+    if len_bytes == 0 {
         return Ok(None);
+    }
+    if len_bytes > SEGMENT_BYTES_MAX {
+        return Err(Corruption::new(file.name(), len_bytes, Damage::Length).into());
     }
     let block = file.view(0..BLOCK_SIZE as u64)?;
     let damage = match SegmentHeader::decode(&block) {
         Ok(header) if header.database != database || header.number != number => Damage::Foreign,
         Ok(header) => return Ok(Some(header)),
         Err(HeaderFault::Newer(found)) => {
-            let file = name.to_string();
+            let file = file.name().to_string();
             return Err(OpenError::NewerVersion { file, found, supported: segment::VERSION });
         }
         Err(HeaderFault::Blank) => Damage::Magic,
         Err(HeaderFault::Damaged(damage)) => damage,
     };
     // Frames are only written behind a durable header: without one, their space is blank.
-    let rest = file.view(BLOCK_SIZE as u64..file.len_bytes())?;
-    if rest.iter().all(|&byte| byte == 0) {
-        return Ok(None);
+    let mut at = BLOCK_SIZE as u64;
+    while at < len_bytes {
+        let end = (at + BLANK_STEP_BYTES).min(len_bytes);
+        if file.view(at..end)?.iter().any(|&byte| byte != 0) {
+            return Err(Corruption::new(file.name(), 0, damage).into());
+        }
+        at = end;
     }
-    Err(Corruption::new(name, 0, damage).into())
+    Ok(None)
 }

@@ -2,6 +2,7 @@
 
 use crate::codec::{Put, Reader};
 use crate::damage::{Damage, Lsn};
+use crate::limits::NUMBER_MAX;
 use crate::log::LogPosition;
 use gannet_storage::{BLOCK_SIZE, FileName};
 
@@ -85,7 +86,7 @@ impl SegmentHeader {
             lsn: r.u64().ok_or(field("prev_end_lsn"))?,
             chain: r.u32().ok_or(field("chain"))?,
         };
-        if prev.lsn.checked_add(1) != Some(first_lsn) {
+        if prev.lsn.checked_add(1) != Some(first_lsn) || first_lsn > NUMBER_MAX {
             return Err(field("first_lsn"));
         }
         Ok(Self { database, number, salt, prev })
@@ -100,7 +101,7 @@ pub(crate) fn file_name(number: u64) -> FileName {
 /// The segment number in a file's name, if it is a segment's.
 pub(crate) fn number_of(name: &FileName) -> Option<u64> {
     let number = name.as_str().strip_prefix(PREFIX)?.parse().ok()?;
-    (file_name(number) == *name).then_some(number)
+    (number <= NUMBER_MAX && file_name(number) == *name).then_some(number)
 }
 
 const _: () = assert!(HEADER_LEN_BYTES <= BLOCK_SIZE);
@@ -139,7 +140,8 @@ mod tests {
     #[test]
     fn names_and_numbers_agree() {
         assert_eq!(file_name(3).as_str(), "log-0000000003");
-        assert_eq!(number_of(&file_name(u64::MAX)), Some(u64::MAX));
+        assert_eq!(number_of(&file_name(NUMBER_MAX)), Some(NUMBER_MAX));
+        assert_eq!(number_of(&file_name(NUMBER_MAX + 1)), None);
         for other in ["log-3", "log-00000000x3", "rows-0000000003"] {
             assert_eq!(number_of(&FileName::new(other).unwrap()), None, "{other}");
         }

@@ -131,7 +131,8 @@ impl<S: Storage> LogWriter<S> {
     /// Appends a marker if the last group has no witness yet: a frame without records that says
     /// that all before it is durable.
     pub(crate) fn witness(&mut self, storage: &S) -> Result<(), AppendError> {
-        if self.needs_witness {
+        // There is room for it in the segment of the last group.
+        if self.needs_witness && self.active.is_some() {
             self.write_frame(storage, &[], 0)?;
             self.needs_witness = false;
         }
@@ -144,8 +145,15 @@ impl<S: Storage> LogWriter<S> {
         let room = frame_len as u64 + if records == 0 { 0 } else { BLOCK };
         let fits = |active: &ActiveSegment<S>| active.at + room <= active.len_bytes;
         if !self.active.as_ref().is_some_and(fits) {
-            self.active = None;
-            let segment = self.begin_segment(storage, room).map_err(AppendError::before_writing)?;
+            let planned = self.next_segment_bytes.max(BLOCK + room);
+            let segment = match self.begin_segment(storage, planned) {
+                // On a disk that is nearly full the shortest one may still fit.
+                Err(error) if error.kind() == ErrorKind::NoSpace && error.op() != Op::SyncDir => {
+                    self.begin_segment(storage, BLOCK + room)
+                }
+                begun => begun,
+            };
+            let segment = segment.map_err(AppendError::before_writing)?;
             self.active = Some(segment);
         }
         let active = self.active.as_mut().expect("a segment was just begun");
@@ -167,7 +175,11 @@ impl<S: Storage> LogWriter<S> {
         frame[HEADER_LEN_BYTES..body_end].copy_from_slice(body);
         frame[body_end..].fill(0);
         let write = Write { offset: active.at, bytes: frame };
-        active.file.write_batch(&[write], Durability::Data).map_err(AppendError::Unknown)?;
+        if let Err(error) = active.file.write_batch(&[write], Durability::Data) {
+            // Nothing is ever written to it again.
+            self.active = None;
+            return Err(AppendError::Unknown(error));
+        }
         active.at += frame_len as u64;
         self.end = LogPosition { lsn: header.last_lsn(), chain };
         if self.buffer.len() > BUFFER_KEPT_BYTES {
@@ -176,9 +188,8 @@ impl<S: Storage> LogWriter<S> {
         Ok(())
     }
 
-    /// A durable, named, zero-filled segment with room for `room` bytes of frames.
-    fn begin_segment(&mut self, storage: &S, room: u64) -> Result<ActiveSegment<S>, Error> {
-        let len_bytes = self.next_segment_bytes.max(BLOCK + room);
+    /// A durable, named, zero-filled segment.
+    fn begin_segment(&mut self, storage: &S, len_bytes: u64) -> Result<ActiveSegment<S>, Error> {
         let name = file_name(self.next_number);
         // One that a crash or a full disk left without a frame.
         match storage.remove(&name) {

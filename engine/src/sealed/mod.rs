@@ -14,6 +14,7 @@ pub(crate) use writer::SealedWriter;
 
 use crate::codec::{Put, Reader};
 use crate::damage::{Damage, Lsn};
+use crate::limits::NUMBER_MAX;
 use gannet_storage::{BLOCK_SIZE, FileName};
 
 const BLOCK: u64 = BLOCK_SIZE as u64;
@@ -69,7 +70,7 @@ impl FileKind {
         let split = |kind: Self| Some((kind, name.as_str().strip_prefix(kind.prefix())?));
         let (kind, digits) = Self::ALL.into_iter().find_map(split)?;
         let number = digits.parse().ok()?;
-        (kind.file_name(number) == *name).then_some((kind, number))
+        (number <= NUMBER_MAX && kind.file_name(number) == *name).then_some((kind, number))
     }
 }
 
@@ -89,7 +90,8 @@ impl FileRef {
     }
 
     pub(crate) fn decode(r: &mut Reader<'_>) -> Option<Self> {
-        Some(Self { number: r.u64()?, len_bytes: r.u64()?, header_crc: r.u32()? })
+        let file = Self { number: r.u64()?, len_bytes: r.u64()?, header_crc: r.u32()? };
+        (file.number <= NUMBER_MAX).then_some(file)
     }
 }
 

@@ -6,5 +6,8 @@ mod contents;
 mod damage;
 mod faults;
 mod input;
+mod lies;
 mod reopen;
+mod scanning;
 mod searching;
+mod unreadable;
