@@ -34,9 +34,21 @@ pub(crate) fn open(
     expect: Expect,
     threads: Option<u16>,
 ) -> Result<Db, Failure> {
-    let storage = open_storage(args, expect)?;
     let mut config = Config::balanced();
     config.threads = threads.map_or(0, usize::from);
+    open_with(args, expect, config)
+}
+
+/// Opens the database for one commit. Each process that writes begins a log segment: this one's is
+/// short, so that many such processes do not fill the disk with what they did not need.
+pub(crate) fn open_for_one_commit(args: &DatabaseArgs, expect: Expect) -> Result<Db, Failure> {
+    let mut config = Config::balanced();
+    config.segment_bytes = 64 << 10;
+    open_with(args, expect, config)
+}
+
+fn open_with(args: &DatabaseArgs, expect: Expect, config: Config) -> Result<Db, Failure> {
+    let storage = open_storage(args, expect)?;
     Database::open(storage, config).map_err(|source| Failure::open(args.db.clone(), source))
 }
 

@@ -15,7 +15,7 @@ struct Answer {
 }
 
 pub(super) fn run(args: &GetArgs, out: &mut Output) -> Result<(), Failure> {
-    let database = database::open(&args.database, Expect::Existing, None)?;
+    let database = database::open_for_one_commit(&args.database, Expect::Existing)?;
     let mut batch = WriteBatch::new();
     if let Some(collection) = &args.collection {
         database::collection(&database, &args.database, collection)?;

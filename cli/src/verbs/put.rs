@@ -14,7 +14,7 @@ struct Answer {
 }
 
 pub(super) fn run(args: &PutArgs, out: &mut Output) -> Result<(), Failure> {
-    let database = database::open(&args.database, Expect::Anything, None)?;
+    let database = database::open_for_one_commit(&args.database, Expect::Anything)?;
     let mut batch = WriteBatch::new();
     batch.put(DEFAULT_KEYSPACE, args.key.as_encoded_bytes(), args.value.as_encoded_bytes());
     let commit = database.commit(batch)?;

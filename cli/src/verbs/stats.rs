@@ -54,6 +54,7 @@ struct Recovery {
     torn_bytes: u64,
     index_actions: Vec<String>,
     fallbacks: Vec<String>,
+    root_damage: Option<String>,
 }
 
 pub(super) fn run(args: &DatabaseArgs, out: &mut Output) -> Result<(), Failure> {
@@ -78,6 +79,7 @@ impl Answer {
                 torn_bytes: recovery.torn_bytes,
                 index_actions: recovery.index_actions.iter().map(ToString::to_string).collect(),
                 fallbacks: recovery.fallbacks.iter().map(ToString::to_string).collect(),
+                root_damage: recovery.root_damage.as_ref().map(ToString::to_string),
             },
             collections: stats.collections.into_iter().map(Collection::named).collect(),
             keyspaces: stats
@@ -150,7 +152,8 @@ fn text(answer: &Answer) -> String {
             "{records} records in {frames} frames, {log_bytes} bytes of log, {torn_bytes} torn"
         ),
     );
-    for action in answer.recovery.index_actions.iter().chain(&answer.recovery.fallbacks) {
+    let Recovery { index_actions, fallbacks, root_damage, .. } = &answer.recovery;
+    for action in index_actions.iter().chain(fallbacks).chain(root_damage) {
         line("", action.clone());
     }
     lines.join("\n")

@@ -392,3 +392,22 @@ fn the_help_is_printed_where_it_is_asked_for() {
     assert!(gannet(&["import", "--help"]).text().contains("--print-acks"));
     assert!(gannet(&["--version"]).text().starts_with("gannet "));
 }
+
+#[test]
+fn many_processes_that_write_a_key_each_leave_a_short_log() {
+    let place = Place::new();
+    for key in 0..10 {
+        gannet(&["put", "--db", &place.db, &format!("key-{key}"), "value"]).good();
+    }
+    gannet(&["delete", "--db", &place.db, "key-3"]).good();
+    let log_bytes: u64 = fs::read_dir(&place.db)
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("log-"))
+        .map(|entry| entry.metadata().unwrap().len())
+        .sum();
+    assert!(log_bytes <= 11 * (64 << 10), "{log_bytes}");
+    assert_eq!(gannet(&["get", "--db", &place.db, "key-9"]).good().text().trim_end(), "value");
+    gannet(&["get", "--db", &place.db, "key-3"]).refused(1, &["key-3"]);
+    gannet(&["verify", "--db", &place.db]).good();
+}
