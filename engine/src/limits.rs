@@ -23,8 +23,8 @@ pub const SEGMENT_BYTES_MIN: u64 = 16 << 10;
 /// Longest log segment that can be configured, in bytes.
 pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 
-/// Highest LSN, generation and file number that is believed: beyond what can be reached, and sums of
-/// such numbers do not overflow.
+/// Highest LSN, generation and file number that is believed: beyond what can be reached, and sums
+/// of such numbers do not overflow.
 pub(crate) const NUMBER_MAX: u64 = 1 << 56;
 
 const RECORD_OVERHEAD_MAX: usize = 64;
