@@ -20,7 +20,7 @@ Exit codes:
 #[derive(Debug, Parser)]
 #[command(name = "gannet", version, after_help = EXIT_CODES, after_long_help = EXIT_CODES)]
 pub(crate) struct Cli {
-    /// Print one JSON object on stdout instead of text for humans
+    /// Print JSON on stdout instead of text for humans: one object; for a vector, an array
     #[arg(long, global = true)]
     pub(crate) json: bool,
     #[command(subcommand)]
@@ -86,8 +86,8 @@ pub(crate) struct ImportArgs {
     #[arg(long, value_name = "ROWS", default_value_t = 1000,
           value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) batch: u32,
-    /// Threads that build the graph [default: all cores]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    /// Threads that build the graph, at most 1024 [default: all cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) threads: Option<u16>,
     /// Links a row in the graph [default: 16, or those of the collection]
     #[arg(long)]
@@ -120,12 +120,12 @@ pub(crate) struct SearchArgs {
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "16,32,64",
           value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) ef: Vec<u32>,
-    /// Threads that search, each its own queries
+    /// Threads that search, each its own queries, at most 1024
     #[arg(long, value_name = "N", default_value_t = 1,
-          value_parser = clap::value_parser!(u16).range(1..))]
+          value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) threads: u16,
     /// Write the ids found at the last ef
-    #[arg(long, value_name = "FILE.ivecs")]
+    #[arg(long, value_name = "FILE.ivecs", value_parser = ivecs_path)]
     pub(crate) out: Option<PathBuf>,
 }
 
@@ -158,6 +158,13 @@ fn backend() -> impl TypedValueParser<Value = Backend> {
 
 fn metric() -> impl TypedValueParser<Value = Metric> {
     clap::builder::PossibleValuesParser::new(["l2", "cosine", "dot"]).try_map(|name| name.parse())
+}
+
+/// A file to be written: its name says that it holds neighbours, so no other file is overwritten.
+fn ivecs_path(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    let named = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("ivecs"));
+    if named { Ok(path) } else { Err("its name must end in .ivecs".to_string()) }
 }
 
 #[cfg(test)]
@@ -222,6 +229,9 @@ mod tests {
             "search --db d --collection c --queries q.npy --ef 0",
             "search --db d --collection c --queries q.npy --ef 10,",
             "search --db d --collection c --queries q.npy --threads 0",
+            "search --db d --collection c --queries q.npy --threads 1025",
+            "search --db d --collection c --queries q.npy --out q.npy",
+            "search --db d --collection c --queries q.npy --out d/root",
             "put --db d key",
             "get key",
             "stats",

@@ -6,6 +6,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use gannet::storage::{Error as StorageError, Op};
 use gannet::{CheckpointError, CloseError, CommitError, OpenError, ReadError, SearchError};
 use thiserror::Error;
 
@@ -88,13 +89,17 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// A directory that did not open; what the storage says of it names it already.
+    /// A directory that did not open. What the storage says of the directory itself names it
+    /// already; of a file in it, it does not.
     pub(crate) fn open(dir: PathBuf, source: OpenError) -> Self {
+        let of_dir = |error: &StorageError| matches!(error.op(), Op::OpenStorage | Op::Lock);
         if let OpenError::Storage(source) = source {
-            Self::Storage(source)
-        } else {
-            Self::Open { dir, source }
+            if of_dir(&source) {
+                return Self::Storage(source);
+            }
+            return Self::Open { dir, source: source.into() };
         }
+        Self::Open { dir, source }
     }
 
     /// The exit code of the program.

@@ -22,6 +22,7 @@ pub mod recall;
 pub mod vectors;
 
 use std::ffi::OsString;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -36,7 +37,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match args::Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
-            eprintln!("gannet: {}", usage::one_line(&error));
+            complain(&usage::one_line(&error));
             return Exit::Usage.into();
         }
         Err(help) => {
@@ -48,8 +49,13 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match verbs::run(cli.verb, &mut output::Output::new(cli.json)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("gannet: {}", failure::one_line(&failure));
+            complain(&failure::one_line(&failure));
             failure.exit().into()
         }
     }
+}
+
+/// The one line on stderr. Where even that cannot be written, the exit code has to do.
+fn complain(line: &str) {
+    let _ = writeln!(io::stderr(), "gannet: {line}");
 }

@@ -12,7 +12,7 @@ mod place;
 
 use std::time::Instant;
 
-use gannet::{Backend, Id, Metric, SearchOptions};
+use gannet::{Backend, Id, Metric, Params, SearchOptions};
 use serde::Serialize;
 
 pub(crate) use error::DemoError;
@@ -116,7 +116,8 @@ impl Demo<'_> {
         let start = Instant::now();
         let database = database::open(&self.target, Expect::Existing, None)?;
         let mut file = VectorFile::open(&self.digits.base)?;
-        import::import(&database, &mut file, COLLECTION, BATCH, &mut |_, _| Ok(()))?;
+        let params = Params::new(file.dims(), Metric::L2);
+        import::import(&database, &mut file, (COLLECTION, &params), BATCH, &mut |_, _| Ok(()))?;
         checkpoint::checkpoint(&database)?;
         let stats = database.stats()?;
         database.close()?;

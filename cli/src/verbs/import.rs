@@ -65,12 +65,16 @@ fn fill(
     out: &mut Output,
 ) -> Result<Answer, Failure> {
     let start = Instant::now();
-    database.create_collection(&args.collection, params_of(args, file, database))?;
+    let params = params_of(args, file, database);
+    if database.collection(&args.collection).is_some() {
+        // Writes nothing: refuses if the parameters are others.
+        database.create_collection(&args.collection, params.clone())?;
+    }
     let mut acked = |rows: u64, lsn: Lsn| {
         if args.print_acks { out.text(&format!("acked {rows} {lsn}")) } else { Ok(()) }
     };
     let batch = usize::try_from(args.batch).unwrap_or(usize::MAX);
-    let done = import(database, file, &args.collection, batch, &mut acked)?;
+    let done = import(database, file, (&args.collection, &params), batch, &mut acked)?;
     let seconds = start.elapsed().as_secs_f64();
     checkpoint::checkpoint(database)?;
     let indexed_seconds = start.elapsed().as_secs_f64();
@@ -127,14 +131,15 @@ pub(crate) struct Imported {
     pub(crate) batches: u64,
 }
 
-/// Commits the rows of `file` that the collection does not have yet, `batch` at a time.
+/// Commits the rows of `file` that the collection does not have yet, `batch` at a time. A new
+/// collection is made in the commit of its first rows: a file whose rows are refused leaves none.
 ///
 /// Calls `acked` with the number of the collection's rows and the LSN after each commit. On an
 /// error the batches before stay.
 pub(crate) fn import(
     database: &Db,
     file: &mut VectorFile,
-    collection: &str,
+    (collection, params): (&str, &Params),
     batch: usize,
     acked: &mut dyn FnMut(u64, Lsn) -> Result<(), Failure>,
 ) -> Result<Imported, Failure> {
@@ -155,6 +160,7 @@ pub(crate) fn import(
             return Ok(done);
         }
         let mut writes = WriteBatch::new();
+        writes.create_collection(collection, params.clone());
         for (id, vector) in (row..).zip(vectors.chunks_exact(dims)) {
             writes.insert(collection, id, vector);
         }

@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::program::{
-    Place, command, components, finished, gannet, ivecs, nearest, text_of, u8bin, vecs,
+    Place, command, components, fbin, finished, gannet, ivecs, nearest, text_of, u8bin, vecs,
 };
 
 const DIMS: usize = 16;
@@ -254,7 +254,7 @@ fn keys_and_values_may_be_any_bytes() {
 #[test]
 fn vectors_come_back_by_their_row_number() {
     let place = Place::new();
-    let file = place.file("base.fbin", &crate::program::fbin(2, &[1.0, 2.5, -0.1, 1e-20]));
+    let file = place.file("base.fbin", &fbin(2, &[1.0, 2.5, -0.1, 1e-20]));
     place.import(&file, "l2", &[]);
     let get = |id: &str, more: &[&str]| {
         gannet(&[&["get", "--db", &place.db, "--collection", "c", id], more].concat())
@@ -410,4 +410,32 @@ fn many_processes_that_write_a_key_each_leave_a_short_log() {
     assert_eq!(gannet(&["get", "--db", &place.db, "key-9"]).good().text().trim_end(), "value");
     gannet(&["get", "--db", &place.db, "key-3"]).refused(1, &["key-3"]);
     gannet(&["verify", "--db", &place.db]).good();
+}
+
+#[test]
+fn a_file_whose_first_rows_are_refused_leaves_no_collection() {
+    let place = Place::new();
+    let mut rows = vec![1.0_f32; 64];
+    rows[8..16].fill(0.0);
+    let file = place.file("zero.fbin", &fbin(8, &rows));
+    let import = |metric: &str| {
+        gannet(&["import", "--db", &place.db, "--collection", "c", &file, "--metric", metric])
+    };
+    import("cosine").refused(3, &["row 1", "zero"]);
+    import("l2").good();
+    assert_eq!(place.stats()["collections"]["c"]["rows"], json!(8));
+    import("dot").refused(3, &["exists"]);
+}
+
+#[test]
+fn a_standard_error_that_takes_nothing_changes_no_exit_code() {
+    let place = Place::new();
+    gannet(&["put", "--db", &place.db, "k", "v"]).good();
+    let Ok(full) = fs::OpenOptions::new().write(true).open("/dev/full") else {
+        return eprintln!("skipped: no /dev/full here");
+    };
+    for (args, code) in [(&["get", "--db", &place.db, "nope"][..], 1), (&["frob"], 2)] {
+        let status = command(args).stderr(full.try_clone().unwrap()).status().unwrap();
+        assert_eq!(status.code(), Some(code), "{args:?}");
+    }
 }
