@@ -3,7 +3,7 @@
 //! A cargo feature compiles a backend in; it never decides which one runs. The list of [`Backend`]
 //! is complete whatever the features, so that a feature turns an error into a success.
 
-use crate::error::OpenError;
+use crate::error::{OpenError, with_causes};
 use gannet_storage::{
     AlignedBuf, BufView, Caps, Completion, DirOptions, Durability, FileMeta, FileName, Hold,
     MemFile, MemSealed, MemStorage, Read, ReadFile, ReadQueue, Result, SealedFile, Storage, Write,
@@ -160,7 +160,7 @@ impl AnyStorage {
             Backend::Auto => {
                 let refused = [Backend::Uring, Backend::Mmap]
                     .into_iter()
-                    .filter_map(|better| Some((better, chain(&other(better, dir).err()?))))
+                    .filter_map(|better| Some((better, with_causes(&other(better, dir).err()?))))
                     .collect();
                 of(open_std(dir, options)?, refused)
             }
@@ -175,18 +175,6 @@ impl AnyStorage {
     pub fn backend_info(&self) -> &BackendInfo {
         &self.info
     }
-}
-
-/// An error and its causes on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(feature = "std")]
@@ -355,7 +343,7 @@ mod tests {
     fn an_explicit_backend_that_cannot_be_had_is_an_error_that_says_why() {
         for backend in [Backend::Uring, Backend::Mmap] {
             let error = AnyStorage::open(backend, Path::new("."), &DirOptions::existing());
-            let error = chain(&error.expect_err("not built yet"));
+            let error = with_causes(&error.expect_err("not built yet"));
             assert!(error.contains(&backend.to_string()), "{error}");
         }
     }

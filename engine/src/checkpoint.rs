@@ -1,8 +1,8 @@
 //! Checkpoints: the state in sealed files, published at one instant, and the log before it retired.
 //!
-//! Keeps the order that makes a crash at any point harmless: log ended, files written and named,
-//! manifest written and named, slot written, and only then anything removed. Files that did not
-//! change since the checkpoint before are shared with it.
+//! Keeps the order that makes a crash at any point harmless: files written, the log's segment
+//! ended, manifest written, all of them named, slot written, and only then anything removed. Files
+//! that did not change since the checkpoint before are shared with it.
 
 use crate::damage::Lsn;
 use crate::database::{Database, Writer};
@@ -80,7 +80,6 @@ impl<S: Storage> Database<S> {
                 files_left: Some(0),
             });
         }
-        writer.ensure_root(&self.storage)?;
         let first_number = writer.next_file;
         let written = self.write_files(&mut writer, progress);
         if written.is_err() && self.check_poison().is_ok() {
@@ -192,7 +191,7 @@ impl<S: Storage> Database<S> {
         storage.sync_dir().inspect_err(|_| self.poison())?;
         let root = root::open(storage)?;
         let slot = Slot { database, generation: writer.generation + 1, manifest: Some(file) };
-        let index = 1 - writer.slot.expect("the root was made");
+        let index = 1 - writer.slot.expect("the first commit made the root");
         root::write(storage, &root, index, &slot).inspect_err(|_| {
             // The slot may be old, new or torn: only a reopen can tell which checkpoint is in
             // force.

@@ -255,3 +255,15 @@ pub enum CheckpointError {
     #[error("an earlier write failed: the database takes no more writes until it is reopened")]
     Poisoned,
 }
+
+/// An error and its causes on one line.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

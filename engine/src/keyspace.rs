@@ -10,7 +10,7 @@ use gannet_storage::{Error, Storage};
 use std::collections::BTreeMap;
 
 const ENTRIES: u32 = 1;
-/// A value's buffer in the writer.
+/// Entries are encoded this much at a time.
 const STEP_LEN_BYTES: usize = 1 << 20;
 
 /// One keyspace.
@@ -21,8 +21,9 @@ pub(crate) struct Keyspace {
     pub(crate) entries: BTreeMap<Vec<u8>, Vec<u8>>,
     /// Length of all keys and values.
     pub(crate) bytes: u64,
-    /// The table that holds exactly these entries; `None` since one changed.
+    /// The table of the last checkpoint; `None` if there was no entry.
     saved: Option<FileRef>,
+    /// An entry has changed since.
     changed: bool,
 }
 

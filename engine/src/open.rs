@@ -10,6 +10,7 @@ use crate::damage::{Corruption, Damage, Lsn};
 use crate::database::{ViewOf, Writer};
 use crate::error::OpenError;
 use crate::keyspace::Keyspace;
+use crate::log::LogPosition;
 use crate::log::recover::{LogEnd, recover};
 use crate::log::segment;
 use crate::log::writer::LogWriter;
@@ -149,22 +150,33 @@ fn begin<S: Storage>(files: &[FileMeta], config: &Config) -> Result<Recovered<S>
     database[..8].copy_from_slice(&config.chance.next_u64().to_le_bytes());
     database[8..].copy_from_slice(&config.chance.next_u64().to_le_bytes());
     let manifest = Manifest::empty();
-    let (number, position) = (manifest.log_first, manifest.position);
-    let chance = Arc::clone(&config.chance);
-    let log = LogWriter::new(database, chance, config.segment_bytes, number, position);
     let state = State::new(manifest.next_collection, manifest.next_keyspace);
     let report = RecoveryReport { is_new: true, ..RecoveryReport::default() };
-    let writer = Writer {
-        log,
+    let (number, position) = (manifest.log_first, manifest.position);
+    let writer = writer_at(config, database, number, position, (manifest, None));
+    Ok(Recovered { state, writer, report })
+}
+
+/// A writer that continues the log, over a checkpoint with the number of its file. Slot, generation
+/// and file numbers are those of a new database.
+fn writer_at<S: Storage>(
+    config: &Config,
+    database: [u8; 16],
+    next_segment: u64,
+    position: LogPosition,
+    (manifest, manifest_number): (Manifest, Option<u64>),
+) -> Writer<S> {
+    let chance = Arc::clone(&config.chance);
+    Writer {
+        log: LogWriter::new(database, chance, config.segment_bytes, next_segment, position),
         database,
         slot: None,
         generation: 0,
         manifest,
-        manifest_number: None,
+        manifest_number,
         older: None,
         next_file: 1,
-    };
-    Ok(Recovered { state, writer, report })
+    }
 }
 
 /// Files that a crash left behind keep their numbers until a checkpoint removes them.
@@ -205,20 +217,9 @@ fn load<S: Storage>(
     report.records = records;
     report.log_bytes = bytes;
     report.torn_bytes = torn_bytes;
-    let chance = Arc::clone(&config.chance);
-    let log = LogWriter::new(database, chance, config.segment_bytes, next_number, position);
     let manifest_number = slot.manifest.map(|file| file.number);
-    // The caller knows slot, generation and file numbers.
-    let writer = Writer {
-        log,
-        database,
-        slot: None,
-        generation: 0,
-        manifest,
-        manifest_number,
-        older: None,
-        next_file: 1,
-    };
+    let checkpoint = (manifest, manifest_number);
+    let writer = writer_at(config, database, next_number, position, checkpoint);
     Ok(Recovered { state, writer, report })
 }
 

@@ -2,7 +2,7 @@
 
 use crate::damage::Corruption;
 use crate::database::Database;
-use crate::error::OpenError;
+use crate::error::{OpenError, with_causes};
 use crate::log::recover::recover;
 use crate::manifest::Manifest;
 use crate::open::{check_blank, manifest_of};
@@ -42,15 +42,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Corrupt(corruption) => corruption.fmt(f),
-            Self::Unreadable(error) => {
-                write!(f, "{error}")?;
-                let mut cause = std::error::Error::source(error);
-                while let Some(error) = cause {
-                    write!(f, ": {error}")?;
-                    cause = error.source();
-                }
-                Ok(())
-            }
+            Self::Unreadable(error) => f.write_str(&with_causes(error)),
         }
     }
 }

@@ -15,7 +15,7 @@ use std::ptr::NonNull;
 ///
 /// It lies inside an allocation of ordinary alignment and one block more: allocators hand out large
 /// zeroed memory of ordinary alignment untouched, as the system gives it, but write every byte of
-/// aligned memory. Filling a fresh buffer of 4 MiB from the page cache takes about half as long so.
+/// aligned memory.
 pub struct AlignedBuf {
     /// What the allocator gave; dangling if `len_bytes` is 0.
     allocation: NonNull<u8>,

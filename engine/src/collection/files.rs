@@ -6,7 +6,7 @@ use crate::collection::Collection;
 use crate::collection::dead::DeadRows;
 use crate::collection::rows::RowStore;
 use crate::damage::Damage;
-use crate::error::OpenError;
+use crate::error::{OpenError, with_causes};
 use crate::manifest::{CollectionEntry, RowsEntry, inconsistent};
 use crate::record::{decode_id, encode_id};
 use crate::sealed::{FileKind, FileRef, Ident, SealedReader, SealedWriter, Verified};
@@ -283,9 +283,9 @@ fn load_graph<S: Storage>(
         Err(OpenError::Storage(error)) if error.kind() != ErrorKind::Io => {
             return Err(error.into());
         }
-        Err(OpenError::Storage(error)) => return Ok(Err(error.to_string())),
+        Err(OpenError::Storage(error)) => return Ok(Err(with_causes(&error))),
         Err(OpenError::Corrupt(corruption)) => return Ok(Err(corruption.to_string())),
-        Err(error) => return Ok(Err(error.to_string())),
+        Err(error) => return Ok(Err(with_causes(&error))),
     };
     let rows = entry.rows.last().map_or(0, |rows| rows.first_row + rows.count);
     Ok(Graph::decode(&bytes, rows, &entry.params).map(Some).map_err(|fault| {

@@ -43,7 +43,13 @@ fn a_graph_that_cannot_be_read_is_built_again() {
     make_unreadable(dir.path(), "graph");
     let db = open(dir.path()).unwrap();
     assert_eq!(shown(&db, 5), contents);
-    assert_eq!(db.recovery_report().index_actions.len(), 1);
+    let actions = &db.recovery_report().index_actions;
+    assert_eq!(actions.len(), 1);
+    let reason = &actions[0].reason;
+    assert!(
+        reason.contains("graph-") && reason.contains("regular file"),
+        "place and cause: {reason}"
+    );
     assert!(db.recovery_report().fallbacks.is_empty());
 }
 
