@@ -10,6 +10,8 @@ use gannet_storage::{
     check_reads, check_writes,
 };
 use std::fs::File;
+#[cfg(unix)]
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -83,6 +85,16 @@ impl WriteFile for StdFile {
         open::set_len(Op::SetLen, &self.file, self.name(), len_bytes)?;
         self.len_bytes.store(len_bytes, Ordering::Release);
         Ok(())
+    }
+}
+
+#[cfg(unix)]
+impl AsFd for StdFile {
+    /// The open file, for backends built on this one: positional transfers and syncs of it keep the
+    /// contract, and so does asking the kernel to bypass its cache. Closing, locking or resizing it
+    /// does not.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 }
 

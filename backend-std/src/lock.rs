@@ -9,6 +9,8 @@ use crate::platform;
 use gannet_storage::{Error, ErrorKind, LOCK_NAME, Op, Result};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
+#[cfg(unix)]
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::time::Duration;
 
@@ -27,6 +29,13 @@ impl Drop for DirLock {
         // Closing is not enough: a program that another thread is starting just now has copies of
         // all descriptors until its `exec`. A failure leaves it to the closing.
         let _ = self.file.unlock();
+    }
+}
+
+#[cfg(unix)]
+impl AsFd for DirLock {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 }
 

@@ -7,6 +7,8 @@ use crate::platform::DirHandle;
 use gannet_storage::{DirOptions, Error, FileName, LOCK_NAME, LockMode, Op, Result};
 use std::fs;
 use std::io;
+#[cfg(unix)]
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 /// One open directory.
@@ -48,6 +50,11 @@ impl Root {
     /// `Error` of a call that is about the directory.
     pub(crate) fn error(&self, op: Op, source: io::Error) -> Error {
         Error::io(op, self.path.display().to_string(), source)
+    }
+
+    #[cfg(unix)]
+    pub(crate) fn lock_fd(&self) -> BorrowedFd<'_> {
+        self.lock.as_fd()
     }
 
     /// Makes names durable.

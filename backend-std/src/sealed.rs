@@ -9,6 +9,8 @@ use gannet_storage::{
 use std::fs::File;
 use std::num::{NonZeroU16, NonZeroU64};
 use std::ops::Range;
+#[cfg(unix)]
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 /// A sealed file of a [`StdStorage`](crate::StdStorage). Clones share one descriptor.
@@ -51,6 +53,14 @@ impl ReadFile for StdSealed {
     /// clean pages where the system can: see the crate's docs.
     fn discard_cache(&self) -> Result<()> {
         discard(&self.0.file, self.name())
+    }
+}
+
+#[cfg(unix)]
+impl AsFd for StdSealed {
+    /// The open file, for backends built on this one: reads of it and maps of it keep the contract.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.file.as_fd()
     }
 }
 

@@ -10,6 +10,8 @@ use gannet_storage::{
 };
 use std::fs;
 use std::io;
+#[cfg(unix)]
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -39,6 +41,14 @@ impl StdStorage {
     pub fn open(dir: &Path, options: &DirOptions) -> Result<Self> {
         let root = Arc::new(Root::open(dir, options)?);
         Ok(Self { root, table: Arc::default() })
+    }
+
+    /// The descriptor that holds the directory's lock. Whatever keeps it open, a ring of the kernel
+    /// above all, keeps the directory locked after this process is dead.
+    #[cfg(unix)]
+    #[must_use]
+    pub fn lock_fd(&self) -> BorrowedFd<'_> {
+        self.root.lock_fd()
     }
 }
 

@@ -16,6 +16,9 @@ pub struct Caps {
     pub queue_depth_max: u16,
     /// Survives the end of the process.
     pub persistent: bool,
+    /// What else there is to tell, as names and values: the alignment of direct transfers, the
+    /// flags of a ring, why something could not be had.
+    pub details: Vec<(&'static str, String)>,
 }
 
 impl Caps {
@@ -29,6 +32,7 @@ impl Caps {
             fused_sync: false,
             queue_depth_max: 1,
             persistent: true,
+            details: Vec::new(),
         }
     }
 }

@@ -30,6 +30,18 @@ pub trait Storage: Send + Sync + 'static {
     /// `AlreadyExists`, `Misaligned`, `NoSpace`, `ReadOnly`, `Denied`, `Io`.
     fn create(&self, name: &FileName, len_bytes: u64) -> Result<Self::File>;
 
+    /// As [`create`](Self::create), for a file that takes many small [`Deferred`] writes and few
+    /// syncs: a backend that bypasses the page cache leaves it in the way of this file. How a file
+    /// is written is decided when it is made, and stays so until it is sealed.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    ///
+    /// [`Deferred`]: crate::Durability::Deferred
+    fn create_cached(&self, name: &FileName, len_bytes: u64) -> Result<Self::File> {
+        self.create(name, len_bytes)
+    }
+
     /// Opens a file for writing.
     ///
     /// # Errors

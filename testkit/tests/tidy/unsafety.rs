@@ -8,7 +8,7 @@ use crate::tree::Tree;
 const ALLOWED: [&str; 6] = [
     "storage-api/src/buf.rs",
     "backend-uring/src/ring.rs",
-    "backend-uring/src/arena.rs",
+    "backend-uring/src/facade/buf.rs",
     "backend-mmap/src/map.rs",
     "hnsw/src/kernel/",
     "hnsw/src/memory.rs",
