@@ -1,9 +1,10 @@
 //! Gannet storage on portable positional file I/O: a directory, its lock, and plain files in it.
 //!
 //! [`StdStorage`] keeps the contract of [`gannet_storage`] with what every operating system offers:
-//! reads and writes at an offset through the page cache, `fsync`, `rename`. It starts no thread,
-//! maps no memory and has no unsafe code. Batches are done one transfer after the other, a queue
-//! reads at once, a view is one read into a buffer; backends that do better are other crates.
+//! reads and writes at an offset through the page cache, `fsync`, `rename`. It maps no memory and
+//! has no unsafe code. Batches are done one transfer after the other; a view is one read into a
+//! buffer; a queue, and nothing else, has threads: up to eight, each with one read at a time (see
+//! [`StdQueue`]). Backends that do better are other crates.
 //!
 //! # The directory
 //!
@@ -74,11 +75,13 @@ mod holder;
 mod lock;
 mod open;
 mod platform;
+mod queue;
 mod root;
 mod sealed;
 mod storage;
 mod transfer;
 
 pub use file::StdFile;
+pub use queue::StdQueue;
 pub use sealed::StdSealed;
 pub use storage::StdStorage;

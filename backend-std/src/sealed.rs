@@ -2,21 +2,22 @@
 
 use crate::file::{discard, read_each};
 use crate::platform;
+use crate::queue::StdQueue;
 use crate::root::Root;
-use gannet_storage::{
-    BufView, FileName, Hold, ImmediateQueue, Read, ReadFile, Result, SealedFile, check_reads,
-};
+use gannet_storage::{BufView, FileName, Hold, Read, ReadFile, Result, SealedFile, check_reads};
 use std::fs::File;
 use std::num::{NonZeroU16, NonZeroU64};
 use std::ops::Range;
 #[cfg(unix)]
 use std::os::fd::{AsFd, BorrowedFd};
+#[cfg(windows)]
+use std::os::windows::io::{AsHandle, BorrowedHandle};
 use std::sync::Arc;
 
 /// A sealed file of a [`StdStorage`](crate::StdStorage). Clones share one descriptor.
 ///
 /// A view is one read into a buffer that it shares with its clones, and keeps the file in use; a
-/// queue reads as it is asked.
+/// queue reads on threads of its own: see [`StdQueue`].
 #[derive(Clone, Debug)]
 pub struct StdSealed(Arc<Inner>);
 
@@ -64,16 +65,24 @@ impl AsFd for StdSealed {
     }
 }
 
+#[cfg(windows)]
+impl AsHandle for StdSealed {
+    /// The open file, for backends built on this one: reads of it and maps of it keep the contract.
+    fn as_handle(&self) -> BorrowedHandle<'_> {
+        self.0.file.as_handle()
+    }
+}
+
 impl SealedFile for StdSealed {
     type View = BufView<Self>;
-    type Queue = ImmediateQueue<Self>;
+    type Queue = StdQueue;
 
     fn view(&self, range: Range<u64>) -> Result<Self::View> {
         BufView::read(self, range, self.clone())
     }
 
     fn queue(&self, depth: NonZeroU16) -> Result<Self::Queue> {
-        Ok(ImmediateQueue::new(self.clone(), depth))
+        Ok(StdQueue::new(self.clone(), depth))
     }
 
     fn prefetch(&self, range: Range<u64>) {

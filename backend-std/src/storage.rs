@@ -2,6 +2,7 @@
 
 use crate::file::StdFile;
 use crate::open::{self, Access};
+use crate::queue;
 use crate::root::Root;
 use crate::sealed::StdSealed;
 use gannet_storage::{
@@ -133,6 +134,6 @@ impl Storage for StdStorage {
     }
 
     fn caps(&self) -> Caps {
-        Caps::new("std")
+        Caps { queue_depth_max: queue::THREADS_MAX, ..Caps::new("std") }
     }
 }

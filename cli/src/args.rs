@@ -50,6 +50,8 @@ pub(crate) enum Verb {
     Checkpoint(DatabaseArgs),
     /// Read every byte that has a checksum, and name each fault
     Verify(DatabaseArgs),
+    /// Print which backends work on this machine in a directory, and how; leave nothing in it
+    Backends(BackendsArgs),
 }
 
 /// Which database, and how its bytes reach the disk.
@@ -68,6 +70,16 @@ pub(crate) struct DemoArgs {
     /// Directory of the demo's database, new or empty [default: a fresh temporary one]
     #[arg(long)]
     pub(crate) dir: Option<PathBuf>,
+    /// How files are read and written
+    #[arg(long, default_value = "auto", value_parser = backend())]
+    pub(crate) backend: Backend,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackendsArgs {
+    /// Directory of a database, or an empty one
+    #[arg(long)]
+    pub(crate) dir: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -187,9 +199,8 @@ mod tests {
         for word in ["Exit codes:", "  3  refused or failed"] {
             assert!(help.contains(word), "{word}");
         }
-        for verb in
-            ["demo", "import", "search", "get", "put", "delete", "stats", "checkpoint", "verify"]
-        {
+        let verbs = "demo import search get put delete stats checkpoint verify backends";
+        for verb in verbs.split(' ') {
             assert!(help.contains(&format!("\n  {verb} ")), "{verb}");
         }
     }
@@ -235,6 +246,9 @@ mod tests {
             "put --db d key",
             "get key",
             "stats",
+            "backends",
+            "backends --dir d --backend std",
+            "demo --backend memory",
         ] {
             let error = parse(line).expect_err(line);
             assert_eq!(error.exit_code(), 2, "{line}");

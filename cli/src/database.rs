@@ -54,7 +54,7 @@ fn open_with(args: &DatabaseArgs, expect: Expect, config: Config) -> Result<Db, 
 
 /// Name of the backend that really runs.
 pub(crate) fn backend_name(database: &Db) -> &'static str {
-    database.storage().backend_info().caps.name
+    database.backend_info().caps.name
 }
 
 /// The collection of that name, which must be there.

@@ -30,8 +30,17 @@
 //! # }
 //! ```
 //!
-//! The storage is a type parameter down to the bottom: name one (`Database<StdStorage>`), choose at
-//! run time ([`AnyStorage`]), or bring your own implementation of [`storage::Storage`].
+//! The storage is a type parameter down to the bottom. There are three ways to choose it, and a
+//! directory written by one opens by every other:
+//!
+//! - by type: `Database::<UringStorage>::open(UringStorage::open(dir, &options)?, config)`;
+//! - at run time: [`AnyStorage`] with a [`Backend`], of which [`Backend::Auto`] takes the best that
+//!   works here; [`BackendInfo`] says what runs and why a better one does not;
+//! - one's own: any implementation of [`storage::Storage`].
+//!
+//! The cargo features `std` (default), `uring` and `mmap` each compile a backend in, with its
+//! storage type; none decides which one runs. They add up: a program that works with some of them
+//! works with more.
 
 #![forbid(unsafe_code)]
 
@@ -68,9 +77,15 @@ mod stats;
 mod verify;
 mod workers;
 
+#[cfg(feature = "mmap")]
+pub use backend::MmapStorage;
+#[cfg(feature = "std")]
+pub use backend::StdStorage;
 pub use backend::{
     AnyFile, AnyQueue, AnySealed, AnyStorage, AnyView, Backend, BackendInfo, UnknownBackend,
 };
+#[cfg(all(feature = "uring", target_os = "linux"))]
+pub use backend::{UringOptions, UringStorage};
 pub use batch::WriteBatch;
 pub use chance::{Chance, SeededChance, SystemChance};
 pub use checkpoint::{CheckpointReport, Phase, Progress};

@@ -3,9 +3,14 @@
 //! - [`conformance`]: the contract of `gannet_storage`, clause by clause, for any storage.
 //! - [`sim`]: a disk in memory whose power can fail, and every state that this can leave.
 //! - [`campaign`]: the engine on that disk, crashed at every instant in every way.
+//! - `mount` (Linux only): small file systems of a test's own: tmpfs, ext4 and XFS.
+//! - [`fault`]: any storage, with calls that fail, are done in part, wait or panic.
 
 #![forbid(unsafe_code)]
 
 pub mod campaign;
 pub mod conformance;
+pub mod fault;
+#[cfg(target_os = "linux")]
+pub mod mount;
 pub mod sim;

@@ -4,21 +4,31 @@ use crate::{at_once, open};
 use gannet_backend_std::StdStorage;
 use gannet_storage::DirOptions;
 use std::cell::Cell;
+use std::path::Path;
 
-#[test]
-fn it_keeps_the_contract() {
-    let parent = tempfile::tempdir().expect("directory");
+fn check(parent: &Path) {
     let count = Cell::new(0);
     gannet_testkit::conformance::run(|| {
         count.set(count.get() + 1);
-        open(&parent.path().join(count.get().to_string()))
+        open(&parent.join(count.get().to_string()))
+    });
+    gannet_testkit::conformance::run_persistent(|| {
+        StdStorage::open(&parent.join("again"), &at_once(DirOptions::create()))
     });
 }
 
 #[test]
-fn it_keeps_the_contract_across_reopening() {
-    let dir = tempfile::tempdir().expect("directory");
-    gannet_testkit::conformance::run_persistent(|| {
-        StdStorage::open(dir.path(), &at_once(DirOptions::create()))
-    });
+fn it_keeps_the_contract() {
+    check(tempfile::tempdir().expect("directory").path());
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn it_keeps_the_contract_on_every_file_system() {
+    use gannet_testkit::mount::Mount;
+    for mount in [Mount::tmpfs(64 << 20), Mount::ext4(64 << 20), Mount::xfs(300 << 20)] {
+        if let Some(mount) = crate::mounted(mount) {
+            check(&mount.path());
+        }
+    }
 }

@@ -149,7 +149,6 @@ fn a_directory_without_permission_to_write_opens_where_its_lock_exists_and_is_de
         let set = |path: &Path, mode| {
             fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("mode set");
         };
-        set(parent.path(), 0o755);
         let (full, empty) = (parent.path().join("full"), parent.path().join("empty"));
         drop(open(&full).create(&name("a"), 4096).expect("made"));
         fs::create_dir(&empty).expect("made");
@@ -157,6 +156,7 @@ fn a_directory_without_permission_to_write_opens_where_its_lock_exists_and_is_de
         set(&full.join("a"), 0o444);
         set(&full, 0o555);
         set(&empty, 0o555);
+        set(parent.path(), 0o555);
         let mut process = again::process(TEST, parent.path());
         // Root may write everywhere; so may not whoever it turns into.
         let is_root = parent
@@ -170,6 +170,7 @@ fn a_directory_without_permission_to_write_opens_where_its_lock_exists_and_is_de
             Ok(output) => assert!(output.status.success(), "{output:?}"),
             Err(error) => eprintln!("skipped {TEST}: cannot run as another user: {error}"),
         }
+        set(parent.path(), 0o755);
         set(&full, 0o755);
         return;
     };

@@ -18,6 +18,8 @@ use gannet_backend_std::StdStorage;
 use gannet_storage::{
     AlignedBuf, BLOCK_SIZE, DirOptions, Durability, Error, FileName, Write, WriteFile,
 };
+#[cfg(target_os = "linux")]
+use gannet_testkit::mount::{Mount, NoMount};
 use std::path::Path;
 use std::time::Duration;
 
@@ -52,4 +54,10 @@ fn block(mark: u8) -> AlignedBuf {
 #[track_caller]
 fn mark(file: &impl WriteFile, mark: u8, durability: Durability) {
     file.write_batch(&[Write { offset: 0, bytes: &block(mark) }], durability).expect("written");
+}
+
+/// The mount, or `None` after saying why a test goes without it.
+#[cfg(target_os = "linux")]
+fn mounted(mount: Result<Mount, NoMount>) -> Option<Mount> {
+    mount.inspect_err(|reason| eprintln!("skipped: {reason}")).ok()
 }

@@ -5,13 +5,13 @@ use std::process::{Command, Stdio};
 
 use super::digits::Digits;
 use super::error::DemoError;
-use super::place::Place;
+use crate::args::DatabaseArgs;
 use crate::progress;
 
 /// Runs this program's `import` verb in a process of its own and kills it as soon as half of the
 /// rows are acknowledged. Returns how many rows were acknowledged before it was dead.
 pub(super) fn import_and_kill(
-    place: &Place,
+    target: &DatabaseArgs,
     digits: &Digits,
     collection: &str,
     batch: usize,
@@ -20,7 +20,8 @@ pub(super) fn import_and_kill(
     let mut child = Command::new(std::env::current_exe().map_err(spawn)?)
         .arg("import")
         .arg("--db")
-        .arg(&place.database)
+        .arg(&target.db)
+        .args(["--backend", &target.backend.to_string()])
         .args(["--collection", collection, "--metric", "l2", "--print-acks"])
         .args(["--batch", &batch.to_string()])
         .arg(&digits.base)

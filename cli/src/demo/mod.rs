@@ -12,7 +12,7 @@ mod place;
 
 use std::time::Instant;
 
-use gannet::{Backend, Id, Metric, Params, SearchOptions};
+use gannet::{Id, Metric, Params, SearchOptions};
 use serde::Serialize;
 
 pub(crate) use error::DemoError;
@@ -52,7 +52,7 @@ struct Answer {
 pub(crate) fn run(args: &DemoArgs, out: &mut Output) -> Result<(), Failure> {
     let place = Place::prepare(args.dir.as_deref())?;
     let digits = Digits::unpack(&place)?;
-    let target = DatabaseArgs { db: place.database.clone(), backend: Backend::Auto };
+    let target = DatabaseArgs { db: place.database.clone(), backend: args.backend };
     let mut demo = Demo { place, digits, target, out };
     let (acked_before_kill, rows_after_kill) = demo.crash_and_recover()?;
     demo.finish_the_import()?;
@@ -96,7 +96,7 @@ impl Demo<'_> {
              distance\n\n\
              1. A child process imports them, {BATCH} rows a commit, each commit durable."
         ))?;
-        let acked = child::import_and_kill(&self.place, &self.digits, COLLECTION, BATCH)?;
+        let acked = child::import_and_kill(&self.target, &self.digits, COLLECTION, BATCH)?;
         self.say(&format!("2. It was killed (SIGKILL) after it had acknowledged {acked} rows."))?;
         let database = database::open(&self.target, Expect::Existing, None)?;
         let found = check_recovered(&database, &self.target, &self.digits, acked)?;

@@ -1,6 +1,7 @@
 //! The verbs of the command line, one a file. Each opens what it needs, does its work, prints its
 //! answer and closes; a verb that fails prints no answer.
 
+mod backends;
 pub(crate) mod checkpoint;
 mod delete;
 mod get;
@@ -28,5 +29,6 @@ pub(crate) fn run(verb: Verb, out: &mut Output) -> Result<(), Failure> {
         Verb::Stats(args) => stats::run(&args, out),
         Verb::Checkpoint(args) => checkpoint::run(&args, out),
         Verb::Verify(args) => verify::run(&args, out),
+        Verb::Backends(args) => backends::run(&args, out),
     }
 }

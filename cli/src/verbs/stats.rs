@@ -2,18 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use gannet::{CollectionStats, Stats};
+use gannet::{BackendInfo, CollectionStats, Stats};
 use serde::Serialize;
 
 use crate::args::DatabaseArgs;
 use crate::database::{self, Expect};
-use crate::failure::Failure;
+use crate::failure::{self, Failure};
 use crate::output::Output;
 use crate::units::mebibytes;
 
 #[derive(Serialize)]
 struct Answer {
     backend: &'static str,
+    /// What else there is to tell of it.
+    backend_details: BTreeMap<&'static str, String>,
+    /// Better ones, and why they do not run.
+    backend_refused: BTreeMap<String, String>,
     collections: BTreeMap<String, Collection>,
     keyspaces: BTreeMap<String, Keyspace>,
     last_lsn: u64,
@@ -59,16 +63,19 @@ struct Recovery {
 
 pub(super) fn run(args: &DatabaseArgs, out: &mut Output) -> Result<(), Failure> {
     let database = database::open(args, Expect::Existing, None)?;
-    let answer = Answer::new(database::backend_name(&database), database.stats()?);
+    let answer = Answer::new(database.backend_info(), database.stats()?);
     database.close()?;
     out.answer(&answer, || text(&answer))
 }
 
 impl Answer {
-    fn new(backend: &'static str, stats: Stats) -> Self {
+    fn new(backend: &BackendInfo, stats: Stats) -> Self {
         let recovery = &stats.recovery;
+        let refused = backend.refused.iter();
         Self {
-            backend,
+            backend: backend.caps.name,
+            backend_details: backend.caps.details.iter().cloned().collect(),
+            backend_refused: refused.map(|(name, why)| (name.to_string(), why.clone())).collect(),
             recovery: Recovery {
                 is_new: recovery.is_new,
                 checkpoint_lsn: recovery.checkpoint_lsn,
@@ -145,6 +152,12 @@ fn text(answer: &Answer) -> String {
         line("", format!("{name:<28} {bytes:>14} bytes"));
     }
     line("backend", answer.backend.to_string());
+    for (name, value) in &answer.backend_details {
+        line("", format!("{name}: {value}"));
+    }
+    for (name, reason) in &answer.backend_refused {
+        line("", failure::printable(&format!("{name} refused: {reason}")));
+    }
     let Recovery { frames, records, log_bytes, torn_bytes, .. } = &answer.recovery;
     line(
         "recovery",

@@ -8,7 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use crate::program::{
-    Numbers, Place, command, components, copy_dir, finished, gannet, text_of, u8bin,
+    Numbers, Place, command, components, copy_dir, finished, gannet, on_each_backend, text_of,
+    u8bin,
 };
 
 const ROWS: u64 = 3_000;
@@ -23,18 +24,20 @@ enum When {
 
 #[test]
 fn a_killed_import_keeps_what_it_acknowledged_and_no_part_of_a_batch() {
-    let place = Place::new();
-    let base = place.file("base.u8bin", &u8bin(8, &components(1, 8 * 3_000)));
-    for round in 0..20_u64 {
-        let seed = 0x6b69_6c6c + round;
-        let mut numbers = Numbers(seed);
-        let when = if round.is_multiple_of(2) {
-            When::After(Duration::from_micros(numbers.below(120_000)))
-        } else {
-            When::AtAcknowledgement(1 + numbers.below(ROWS / BATCH - 1))
-        };
-        check_round(&base, when, seed);
-    }
+    on_each_backend(|| {
+        let place = Place::new();
+        let base = place.file("base.u8bin", &u8bin(8, &components(1, 8 * 3_000)));
+        for round in 0..8_u64 {
+            let seed = 0x6b69_6c6c + round;
+            let mut numbers = Numbers(seed);
+            let when = if round.is_multiple_of(2) {
+                When::After(Duration::from_micros(numbers.below(120_000)))
+            } else {
+                When::AtAcknowledgement(1 + numbers.below(ROWS / BATCH - 1))
+            };
+            check_round(&base, when, seed);
+        }
+    });
 }
 
 /// One import into a fresh database, killed, inspected, and finished.
@@ -91,36 +94,38 @@ fn kill(mut child: Child, when: When) -> u64 {
 
 #[test]
 fn a_directory_killed_while_it_was_created_opens_as_new_under_every_verb() {
-    let place = Place::new();
-    let empty = place.path("empty");
-    fs::create_dir(&empty).unwrap();
-    check_new(&place, &empty, "an empty directory");
-    let locked = place.path("locked");
-    fs::create_dir(&locked).unwrap();
-    fs::write(locked.join("lock"), "").unwrap();
-    check_new(&place, &locked, "a directory with only a lock file");
-    let mut made = 0;
-    for round in 0..12_u64 {
-        let seed = 0x6e65_7700 + round;
-        let wait = Duration::from_micros(Numbers(seed).below(20_000));
-        let dir = place.path(&format!("killed-{round}"));
-        let mut child = command(&["put", "--db", &text_of(&dir), "k", "v"]).spawn().unwrap();
-        thread::sleep(wait);
-        child.kill().unwrap();
-        child.wait().unwrap();
-        if !dir.exists() {
-            continue;
+    on_each_backend(|| {
+        let place = Place::new();
+        let empty = place.path("empty");
+        fs::create_dir(&empty).unwrap();
+        check_new(&place, &empty, "an empty directory");
+        let locked = place.path("locked");
+        fs::create_dir(&locked).unwrap();
+        fs::write(locked.join("lock"), "").unwrap();
+        check_new(&place, &locked, "a directory with only a lock file");
+        let mut made = 0;
+        for round in 0..12_u64 {
+            let seed = 0x6e65_7700 + round;
+            let wait = Duration::from_micros(Numbers(seed).below(20_000));
+            let dir = place.path(&format!("killed-{round}"));
+            let mut child = command(&["put", "--db", &text_of(&dir), "k", "v"]).spawn().unwrap();
+            thread::sleep(wait);
+            child.kill().unwrap();
+            child.wait().unwrap();
+            if !dir.exists() {
+                continue;
+            }
+            made += 1;
+            let what = format!("killed after {wait:?}, seed {seed:#x}");
+            // Whether the put was in time decides what is there; either way it opens.
+            let got = gannet(&["get", "--db", &text_of(&dir), "k"]);
+            match got.code {
+                0 => assert_eq!(got.stdout, b"v", "{what}"),
+                _ => check_new(&place, &dir, &what),
+            }
         }
-        made += 1;
-        let what = format!("killed after {wait:?}, seed {seed:#x}");
-        // Whether the put was in time decides what is there; either way it opens.
-        let got = gannet(&["get", "--db", &text_of(&dir), "k"]);
-        match got.code {
-            0 => assert_eq!(got.stdout, b"v", "{what}"),
-            _ => check_new(&place, &dir, &what),
-        }
-    }
-    eprintln!("{made} of 12 directories were there when the program was killed");
+        eprintln!("{made} of 12 directories were there when the program was killed");
+    });
 }
 
 /// Every verb takes copies of `dir` for a new database without rows.

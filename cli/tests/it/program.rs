@@ -1,5 +1,6 @@
 //! Runs the built `gannet` binary, and makes small inputs for it.
 
+use std::cell::Cell;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -15,10 +16,42 @@ pub(crate) struct Ran {
     pub(crate) stderr: String,
 }
 
+thread_local! {
+    /// The backend that verbs of this test's thread are given; none leaves it to the program.
+    static BACKEND: Cell<Option<&'static str>> = const { Cell::new(None) };
+}
+
+/// Runs a test once for every backend that works here, and says why another does not: verbs that
+/// open a database are given it by name.
+pub(crate) fn on_each_backend(test: impl Fn()) {
+    for (backend, row) in backends() {
+        if row["works"] != true {
+            eprintln!("skipped {backend}: {row}");
+            continue;
+        }
+        eprintln!("backend {backend}");
+        BACKEND.set(Some(backend));
+        test();
+        BACKEND.set(None);
+    }
+}
+
+/// What the program says of each backend in an empty directory.
+pub(crate) fn backends() -> [(&'static str, Value); 3] {
+    let dir = tempfile::tempdir().unwrap();
+    let mut answer = gannet(&["backends", "--dir", &text_of(dir.path()), "--json"]).json();
+    ["std", "uring", "mmap"].map(|backend| (backend, answer["backends"][backend].take()))
+}
+
 /// The program, ready to be given arguments and started.
 pub(crate) fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gannet"));
-    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let opens = args.contains(&"--db") || args.first() == Some(&"demo");
+    match BACKEND.get().filter(|_| opens && !args.contains(&"--backend")) {
+        Some(backend) => command.arg(args[0]).args(["--backend", backend]).args(&args[1..]),
+        None => command.args(args),
+    };
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 
@@ -235,14 +268,24 @@ impl Tmpfs {
     }
 
     pub(crate) fn make_read_only(&self) {
-        let run = Command::new("mount").args(["-o", "remount,ro"]).arg(&self.0).output().unwrap();
-        assert!(run.status.success(), "{run:?}");
+        // The kernel takes a ring apart some time after its process has ended, and until then the
+        // lock file that the ring knows is open.
+        for attempt in 1.. {
+            let mut mount = Command::new("mount");
+            let run = mount.args(["-o", "remount,ro"]).arg(&self.0).output().unwrap();
+            if run.status.success() {
+                break;
+            }
+            assert!(attempt < 1000, "{run:?}");
+        }
     }
 }
 
 impl Drop for Tmpfs {
     fn drop(&mut self) {
-        let run = Command::new("umount").arg(&self.0).output();
+        // Out of sight at once, and gone when nothing in it is open any more, the lock file of a
+        // ring that the kernel has not taken apart yet above all.
+        let run = Command::new("umount").arg("-l").arg(&self.0).output();
         // A test that is failing already has more to say than this.
         if !std::thread::panicking() {
             assert!(run.unwrap().status.success(), "{} stays mounted", self.0.display());

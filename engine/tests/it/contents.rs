@@ -1,8 +1,8 @@
-//! A small database whose contents are known, on the simulated disk, and how to compare it.
+//! A small database whose contents are known, on any disk, and how to compare it.
 
+use crate::disk::Disk;
 use gannet::storage::Storage;
 use gannet::{Config, Database, Id, Metric, Params, SearchOptions, SeededChance, WriteBatch};
-use gannet_testkit::sim::{SimDisk, SimStorage};
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub(crate) fn config(seed: u64) -> Config {
     config
 }
 
-pub(crate) fn open(disk: &SimDisk, seed: u64) -> Database<SimStorage> {
+pub(crate) fn open<D: Disk>(disk: &D, seed: u64) -> Database<D::Storage> {
     Database::open(disk.open().expect("free"), config(seed)).expect("opens")
 }
 
@@ -109,7 +109,7 @@ pub(crate) fn checkpoint<S: Storage>(db: &Database<S>) -> gannet::CheckpointRepo
 
 /// Two checkpoints, the second sharing rows with the first, records of every kind before, between
 /// and behind them, and an orderly end.
-pub(crate) fn example(disk: &SimDisk) -> Contents {
+pub(crate) fn example(disk: &impl Disk) -> Contents {
     let mut contents = Contents::default();
     let db = open(disk, 1);
     db.create_collection("c", params(Metric::L2)).expect("new");

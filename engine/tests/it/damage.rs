@@ -1,21 +1,22 @@
 //! Every byte of a small database, flipped; files cut, lost, foreign or of a newer version.
 
 use crate::contents::{Contents, config, example, open, shown};
+use crate::disk::{Disk, Folder, on_each_disk};
 use gannet::storage::{
     BLOCK_SIZE, Durability, ErrorKind, FileName, ReadFile, Storage, Write, WriteFile,
 };
 use gannet::{CheckpointError, Database, OpenError, WriteBatch, verify_storage};
-use gannet_testkit::sim::{SimDisk, SimStorage};
+use gannet_testkit::sim::SimDisk;
 use rayon::prelude::*;
 use std::ops::ControlFlow;
 
-fn files(disk: &SimDisk) -> Vec<(FileName, u64)> {
-    let storage = disk.snapshot().open().unwrap();
+fn files(disk: &impl Disk) -> Vec<(FileName, u64)> {
+    let storage = disk.open().unwrap();
     storage.list().unwrap().into_iter().map(|meta| (meta.name, meta.len_bytes)).collect()
 }
 
 /// Changes one block of a file in place, durably.
-fn edit(storage: &SimStorage, name: &FileName, at: u64, change: impl FnOnce(&mut [u8])) {
+fn edit(storage: &impl Storage, name: &FileName, at: u64, change: impl FnOnce(&mut [u8])) {
     let file = storage.open(name).unwrap();
     let start = at / BLOCK_SIZE as u64 * BLOCK_SIZE as u64;
     let mut block = storage.alloc(BLOCK_SIZE);
@@ -32,7 +33,7 @@ struct Outcome {
 }
 
 /// Opens a damaged copy: it is refused, or it shows exactly the contents.
-fn judge(disk: &SimDisk, contents: &Contents, place: &str) -> Outcome {
+fn judge(disk: &impl Disk, contents: &Contents, place: &str) -> Outcome {
     let before = disk.digest();
     let storage = disk.open().unwrap();
     match Database::open(storage, config(7)) {
@@ -60,16 +61,16 @@ fn judge(disk: &SimDisk, contents: &Contents, place: &str) -> Outcome {
     }
 }
 
-#[test]
-fn every_flipped_byte_of_every_file_is_refused_repaired_or_harmless() {
-    let disk = SimDisk::new();
-    let contents = example(&disk);
-    let places: Vec<(FileName, u64)> = files(&disk)
+/// Flips one byte in `one_in` of an example, in a copy each time.
+fn flip(disk: &impl Disk, one_in: usize) -> Outcome {
+    let contents = example(disk);
+    let places: Vec<(FileName, u64)> = files(disk)
         .into_iter()
         .flat_map(|(name, len)| (0..len).map(move |at| (name.clone(), at)))
+        .step_by(one_in)
         .collect();
     let outcomes = places.par_iter().map(|(name, at)| {
-        let copy = disk.snapshot();
+        let copy = disk.copy();
         let index = usize::try_from(at % BLOCK_SIZE as u64).unwrap();
         edit(&copy.open().unwrap(), name, *at, |block| block[index] ^= 0xff);
         judge(&copy, &contents, &format!("{name} byte {at}"))
@@ -81,62 +82,87 @@ fn every_flipped_byte_of_every_file_is_refused_repaired_or_harmless() {
     };
     let total = outcomes.reduce(Outcome::default, sum);
     eprintln!("{} bytes flipped: {total:?}", places.len());
+    total
+}
+
+#[test]
+fn every_flipped_byte_of_every_file_is_refused_repaired_or_harmless() {
+    let total = flip(&SimDisk::new(), 1);
     assert!(total.refused > 300 && total.repaired > 1000 && total.harmless > 1000, "{total:?}");
 }
 
 #[test]
-fn a_lost_file_is_refused_or_made_up_for_and_never_a_wrong_answer() {
-    let disk = SimDisk::new();
-    let contents = example(&disk);
-    let names: Vec<_> = files(&disk).into_iter().map(|(name, _)| name).collect();
-    let mut refused = Vec::new();
-    for name in &names {
-        let copy = disk.snapshot();
-        let storage = copy.open().unwrap();
-        storage.remove(name).unwrap();
-        storage.sync_dir().unwrap();
-        drop(storage);
-        // The last segment alone cannot be missed: nothing else names it.
-        if name.as_str() != "log-0000000003" && judge(&copy, &contents, name.as_str()).refused > 0 {
-            refused.push(name.as_str());
-        }
+fn a_flipped_byte_is_refused_repaired_or_harmless_under_every_backend() {
+    for folder in Folder::each() {
+        // A prime: no period of the files hides from it.
+        let total = flip(&folder, 997);
+        assert!(total.refused > 0 && total.repaired > 0 && total.harmless > 0, "{total:?}");
     }
-    // Rows and what the log before the older checkpoint held are in no other place.
-    assert!(refused.contains(&"root"), "{refused:?}");
-    assert!(refused.contains(&"rows-0000000001"), "{refused:?}");
+}
+
+#[test]
+fn a_lost_file_is_refused_or_made_up_for_and_never_a_wrong_answer() {
+    fn on(disk: &impl Disk) {
+        let contents = example(disk);
+        let names: Vec<_> = files(disk).into_iter().map(|(name, _)| name).collect();
+        let mut refused = Vec::new();
+        for name in &names {
+            let copy = disk.copy();
+            let storage = copy.open().unwrap();
+            storage.remove(name).unwrap();
+            storage.sync_dir().unwrap();
+            drop(storage);
+            // The last segment alone cannot be missed: nothing else names it.
+            if name.as_str() != "log-0000000003"
+                && judge(&copy, &contents, name.as_str()).refused > 0
+            {
+                refused.push(name.as_str());
+            }
+        }
+        // Rows and what the log before the older checkpoint held are in no other place.
+        assert!(refused.contains(&"root"), "{refused:?}");
+        assert!(refused.contains(&"rows-0000000001"), "{refused:?}");
+    }
+    on_each_disk!(on);
 }
 
 #[test]
 fn a_cut_or_grown_file_is_refused_or_made_up_for() {
-    let disk = SimDisk::new();
-    let contents = example(&disk);
-    for (name, len) in files(&disk) {
-        for new_len in (0..=len + BLOCK_SIZE as u64).step_by(BLOCK_SIZE).filter(|&new| new != len) {
-            if name.as_str() == "log-0000000003" && new_len < len {
-                continue; // Cut frames of the last segment look like frames never written.
+    fn on(disk: &impl Disk) {
+        let contents = example(disk);
+        for (name, len) in files(disk) {
+            for new_len in
+                (0..=len + BLOCK_SIZE as u64).step_by(BLOCK_SIZE).filter(|&new| new != len)
+            {
+                if name.as_str() == "log-0000000003" && new_len < len {
+                    continue; // Cut frames of the last segment look like frames never written.
+                }
+                let copy = disk.copy();
+                let storage = copy.open().unwrap();
+                let file = storage.open(&name).unwrap();
+                file.set_len(new_len).unwrap();
+                file.sync(Durability::Full).unwrap();
+                drop((file, storage));
+                judge(&copy, &contents, &format!("{name} of {len} cut to {new_len}"));
             }
-            let copy = disk.snapshot();
-            let storage = copy.open().unwrap();
-            let file = storage.open(&name).unwrap();
-            file.set_len(new_len).unwrap();
-            file.sync(Durability::Full).unwrap();
-            drop((file, storage));
-            judge(&copy, &contents, &format!("{name} of {len} cut to {new_len}"));
         }
     }
+    on_each_disk!(on);
 }
 
 /// Commits a put to the example, does `then`, and damages that last commit after a kill.
-fn damage_last_commit(then: impl FnOnce(&SimDisk, &Database<SimStorage>)) -> Result<(), OpenError> {
-    let disk = SimDisk::new();
-    example(&disk);
-    let db = open(&disk, 3);
+fn damage_last_commit<D: Disk>(
+    disk: &D,
+    then: impl FnOnce(&D, &Database<D::Storage>),
+) -> Result<(), OpenError> {
+    example(disk);
+    let db = open(disk, 3);
     let mut batch = WriteBatch::new();
     batch.put("kv", b"last", b"commit");
     db.commit(batch).unwrap();
-    then(&disk, &db);
+    then(disk, &db);
     drop(db);
-    let killed = disk.kill();
+    let killed = disk.copy();
     let log = FileName::new("log-0000000004").unwrap();
     edit(&killed.open().unwrap(), &log, BLOCK_SIZE as u64, |block| block[70] ^= 1);
     Database::open(killed.open().unwrap(), config(4)).map(drop)
@@ -144,15 +170,19 @@ fn damage_last_commit(then: impl FnOnce(&SimDisk, &Database<SimStorage>)) -> Res
 
 #[test]
 fn the_last_commit_has_a_witness_after_verification() {
-    let refused = damage_last_commit(|_, db| assert!(db.verify().unwrap().faults.is_empty()));
-    assert!(matches!(refused, Err(OpenError::Corrupt(_))), "{refused:?}");
+    fn on(disk: &impl Disk) {
+        let verify = |db: &Database<_>| assert!(db.verify().unwrap().faults.is_empty());
+        let refused = damage_last_commit(disk, |_, db| verify(db));
+        assert!(matches!(refused, Err(OpenError::Corrupt(_))), "{refused:?}");
+    }
+    on_each_disk!(on);
 }
 
 #[test]
 fn the_last_commit_has_a_witness_after_a_checkpoint_that_was_not_published() {
     for nth in 1.. {
         let mut place = String::new();
-        let opened = damage_last_commit(|disk, db| {
+        let opened = damage_last_commit(&SimDisk::new(), |disk, db| {
             disk.fail_nth(nth, ErrorKind::Io, false);
             match db.checkpoint(&mut |_| ControlFlow::Continue(())) {
                 Err(CheckpointError::Storage(error)) => error.place().clone_into(&mut place),
@@ -169,81 +199,95 @@ fn the_last_commit_has_a_witness_after_a_checkpoint_that_was_not_published() {
 
 #[test]
 fn a_bad_graph_is_built_again_and_reported() {
-    let disk = SimDisk::new();
-    let contents = example(&disk);
-    let graphs: Vec<_> =
-        files(&disk).into_iter().filter(|(name, _)| name.as_str().starts_with("graph")).collect();
-    assert!(!graphs.is_empty());
-    let storage = disk.open().unwrap();
-    for (name, _) in &graphs {
-        edit(&storage, name, BLOCK_SIZE as u64, |block| block[100] ^= 1);
+    fn on(disk: &impl Disk) {
+        let contents = example(disk);
+        let graphs: Vec<_> = files(disk)
+            .into_iter()
+            .filter(|(name, _)| name.as_str().starts_with("graph"))
+            .collect();
+        assert!(!graphs.is_empty());
+        let storage = disk.open().unwrap();
+        for (name, _) in &graphs {
+            edit(&storage, name, BLOCK_SIZE as u64, |block| block[100] ^= 1);
+        }
+        assert!(!verify_storage(&storage).unwrap().faults.is_empty());
+        drop(storage);
+        let db = open(disk, 5);
+        let action = &db.recovery_report().index_actions[0];
+        assert_eq!((action.collection.as_str(), action.rows), ("c", 15));
+        assert!(action.to_string().contains("checksum"), "{action}");
+        assert_eq!(shown(&db, 200), contents);
+        assert_eq!(db.collection("c").unwrap().in_graph, db.collection("c").unwrap().rows);
+        crate::contents::checkpoint(&db);
+        crate::contents::checkpoint(&db);
+        drop(db);
+        let db = open(disk, 6);
+        assert!(db.recovery_report().index_actions.is_empty());
     }
-    assert!(!verify_storage(&storage).unwrap().faults.is_empty());
-    drop(storage);
-    let db = open(&disk, 5);
-    let action = &db.recovery_report().index_actions[0];
-    assert_eq!((action.collection.as_str(), action.rows), ("c", 15));
-    assert!(action.to_string().contains("checksum"), "{action}");
-    assert_eq!(shown(&db, 200), contents);
-    assert_eq!(db.collection("c").unwrap().in_graph, db.collection("c").unwrap().rows);
-    crate::contents::checkpoint(&db);
-    crate::contents::checkpoint(&db);
-    drop(db);
-    let db = open(&disk, 6);
-    assert!(db.recovery_report().index_actions.is_empty());
+    on_each_disk!(on);
 }
 
 #[test]
 fn a_bad_newest_checkpoint_falls_back_to_the_older_one_and_a_longer_replay() {
-    let disk = SimDisk::new();
-    let contents = example(&disk);
-    let newest = files(&disk)
-        .into_iter()
-        .filter(|(name, _)| name.as_str().starts_with("manifest"))
-        .max()
-        .unwrap();
-    edit(&disk.open().unwrap(), &newest.0, 20, |block| block[20] ^= 1);
-    let db = open(&disk, 5);
-    assert_eq!(db.recovery_report().fallbacks.len(), 1);
-    assert!(db.recovery_report().checkpoint_lsn > 0);
-    assert_eq!(shown(&db, 200), contents);
-    // The next checkpoint takes the place of the bad one, not of the one in force.
-    crate::contents::checkpoint(&db);
-    drop(db);
-    let db = open(&disk, 6);
-    assert!(db.recovery_report().fallbacks.is_empty());
-    assert_eq!(shown(&db, 200), contents);
+    fn on(disk: &impl Disk) {
+        let contents = example(disk);
+        let newest = files(disk)
+            .into_iter()
+            .filter(|(name, _)| name.as_str().starts_with("manifest"))
+            .max()
+            .unwrap();
+        edit(&disk.open().unwrap(), &newest.0, 20, |block| block[20] ^= 1);
+        let db = open(disk, 5);
+        assert_eq!(db.recovery_report().fallbacks.len(), 1);
+        assert!(db.recovery_report().checkpoint_lsn > 0);
+        assert_eq!(shown(&db, 200), contents);
+        // The next checkpoint takes the place of the bad one, not of the one in force.
+        crate::contents::checkpoint(&db);
+        drop(db);
+        let db = open(disk, 6);
+        assert!(db.recovery_report().fallbacks.is_empty());
+        assert_eq!(shown(&db, 200), contents);
+    }
+    on_each_disk!(on);
 }
 
 #[test]
 fn a_directory_of_somebody_else_is_refused_and_left_as_it_is() {
-    for name in ["notes.txt", "data.mdb", "root.old"] {
-        let disk = SimDisk::new();
-        let storage = disk.open().unwrap();
-        drop(storage.create(&FileName::new(name).unwrap(), 4096).unwrap());
-        storage.sync_dir().unwrap();
-        let before = disk.digest();
-        let refused = Database::open(storage, config(1)).expect_err("not ours");
-        assert!(matches!(refused, OpenError::NotADatabase { .. }), "{refused:?}");
-        assert_eq!(disk.digest(), before);
+    fn on(new: &impl Disk) {
+        for name in ["notes.txt", "data.mdb", "root.old"] {
+            let disk = new.fresh();
+            let storage = disk.open().unwrap();
+            drop(storage.create(&FileName::new(name).unwrap(), 4096).unwrap());
+            storage.sync_dir().unwrap();
+            let before = disk.digest();
+            let refused = Database::open(storage, config(1)).expect_err("not ours");
+            assert!(matches!(refused, OpenError::NotADatabase { .. }), "{refused:?}");
+            assert_eq!(disk.digest(), before);
+        }
     }
+    on_each_disk!(on);
 }
 
 #[test]
 fn a_newer_version_is_refused_by_name() {
-    let disk = SimDisk::new();
-    example(&disk);
-    let storage = disk.open().unwrap();
-    for slot in 0..2 {
-        let at = slot * BLOCK_SIZE as u64;
-        edit(&storage, &FileName::new("root").unwrap(), at, |block| {
-            block[12] = 9;
-            let crc = crc32(&block[12..512]);
-            block[8..12].copy_from_slice(&crc.to_le_bytes());
-        });
+    fn on(disk: &impl Disk) {
+        example(disk);
+        let storage = disk.open().unwrap();
+        for slot in 0..2 {
+            let at = slot * BLOCK_SIZE as u64;
+            edit(&storage, &FileName::new("root").unwrap(), at, |block| {
+                block[12] = 9;
+                let crc = crc32(&block[12..512]);
+                block[8..12].copy_from_slice(&crc.to_le_bytes());
+            });
+        }
+        let error = Database::open(storage, config(1)).expect_err("newer");
+        assert!(
+            matches!(error, OpenError::NewerVersion { found: 9, supported: 1, .. }),
+            "{error:?}"
+        );
     }
-    let error = Database::open(storage, config(1)).expect_err("newer");
-    assert!(matches!(error, OpenError::NewerVersion { found: 9, supported: 1, .. }), "{error:?}");
+    on_each_disk!(on);
 }
 
 /// CRC32 (IEEE), bit by bit: a second opinion on the library that the engine uses.

@@ -1,6 +1,7 @@
 //! Failures of the storage: what is acknowledged stays, what is unknown is said to be.
 
 use crate::contents::{Contents, checkpoint, config, example, open, params, shown, vector};
+use crate::disk::{Disk, on_each_disk};
 use gannet::storage::{ErrorKind, Op};
 use gannet::{CheckpointError, CloseError, CommitError, Database, Metric, WriteBatch};
 use gannet_testkit::sim::SimDisk;
@@ -136,28 +137,32 @@ fn a_checkpoint_that_meets_a_full_disk_gives_the_space_back_and_changes_nothing(
 
 #[test]
 fn a_cancelled_checkpoint_changes_nothing_on_disk_and_the_next_one_goes_on() {
-    let disk = SimDisk::new();
-    let db = open(&disk, 1);
-    db.create_collection("c", params(Metric::L2)).unwrap();
-    let mut batch = WriteBatch::new();
-    for id in 0..200 {
-        batch.insert("c", id, &vector(id));
+    fn on(disk: &impl Disk) {
+        let db = open(disk, 1);
+        db.create_collection("c", params(Metric::L2)).unwrap();
+        let mut batch = WriteBatch::new();
+        for id in 0..200 {
+            batch.insert("c", id, &vector(id));
+        }
+        db.commit(batch).unwrap();
+        let before = disk.digest();
+        let cancelled = db.checkpoint(&mut |_| ControlFlow::Break(()));
+        assert!(matches!(cancelled, Err(CheckpointError::Cancelled)));
+        assert_eq!(disk.digest(), before);
+        assert!(db.collection("c").unwrap().in_graph > 0);
+        checkpoint(&db);
+        assert_eq!(db.collection("c").unwrap().in_graph, 200);
     }
-    db.commit(batch).unwrap();
-    let before = disk.digest();
-    let cancelled = db.checkpoint(&mut |_| ControlFlow::Break(()));
-    assert!(matches!(cancelled, Err(CheckpointError::Cancelled)));
-    assert_eq!(disk.digest(), before);
-    assert!(db.collection("c").unwrap().in_graph > 0);
-    checkpoint(&db);
-    assert_eq!(db.collection("c").unwrap().in_graph, 200);
+    on_each_disk!(on);
 }
 
 #[test]
 fn a_second_opener_is_refused() {
-    let disk = SimDisk::new();
-    let first = open(&disk, 1);
-    assert_eq!(disk.open().expect_err("locked").kind(), ErrorKind::Locked);
-    drop(first);
-    assert!(Database::open(disk.open().unwrap(), config(2)).is_ok());
+    fn on(disk: &impl Disk) {
+        let first = open(disk, 1);
+        assert_eq!(disk.open().expect_err("locked").kind(), ErrorKind::Locked);
+        drop(first);
+        assert!(Database::open(disk.open().unwrap(), config(2)).is_ok());
+    }
+    on_each_disk!(on);
 }

@@ -1,17 +1,21 @@
 //! Bad input: a typed error, and nothing of the batch.
 
 use crate::contents::{config, open, params, shown, vector};
+use crate::disk::{Disk, on_each_disk};
 use gannet::limits::{
     ID_LEN_BYTES_MAX, KEY_LEN_BYTES_MAX, NAME_LEN_BYTES_MAX, VALUE_LEN_BYTES_MAX,
 };
 use gannet::{CommitError, Database, Metric, OpenError, Params, WriteBatch};
-use gannet_testkit::sim::SimDisk;
 
 /// Commits a good put and then `bad`: the error is `expected` and nothing is there.
 #[track_caller]
-fn check(expected: &str, bad: impl FnOnce(&mut WriteBatch)) {
-    let disk = SimDisk::new();
-    let db = open(&disk, 1);
+fn check(expected: &str, bad: impl Fn(&mut WriteBatch)) {
+    on_each_disk!(|disk| check_on(disk, expected, &bad));
+}
+
+#[track_caller]
+fn check_on(disk: &impl Disk, expected: &str, bad: impl FnOnce(&mut WriteBatch)) {
+    let db = open(disk, 1);
     db.create_collection("l2", params(Metric::L2)).unwrap();
     db.create_collection("cos", params(Metric::Cosine)).unwrap();
     let mut first = WriteBatch::new();
@@ -76,32 +80,36 @@ fn bad_names_keys_and_values_are_refused() {
 
 #[test]
 fn the_largest_of_everything_passes() {
-    let disk = SimDisk::new();
-    let db = open(&disk, 1);
-    let name = "n".repeat(NAME_LEN_BYTES_MAX);
-    let key = vec![255; KEY_LEN_BYTES_MAX];
-    let mut batch = WriteBatch::new();
-    batch.create_collection(&name, Params::new(gannet::limits::DIMS_MAX, Metric::L2));
-    let vector = vec![1.0; gannet::limits::DIMS_MAX as usize];
-    batch.insert(&name, "i".repeat(ID_LEN_BYTES_MAX).as_str(), &vector);
-    batch.put(&name, &key, &vec![7; 1 << 20]);
-    batch.put(&name, b"empty", b"");
-    db.commit(batch).unwrap();
-    drop(db);
-    let db = open(&disk, 2);
-    assert_eq!(db.get(&name, &key).unwrap().map(|v| v.len()), Some(1 << 20));
-    assert_eq!(db.get(&name, b"empty").unwrap().as_deref(), Some(&[][..]));
-    assert_eq!(db.collection(&name).map(|c| c.rows), Some(1));
+    fn on(disk: &impl Disk) {
+        let db = open(disk, 1);
+        let name = "n".repeat(NAME_LEN_BYTES_MAX);
+        let key = vec![255; KEY_LEN_BYTES_MAX];
+        let mut batch = WriteBatch::new();
+        batch.create_collection(&name, Params::new(gannet::limits::DIMS_MAX, Metric::L2));
+        let vector = vec![1.0; gannet::limits::DIMS_MAX as usize];
+        batch.insert(&name, "i".repeat(ID_LEN_BYTES_MAX).as_str(), &vector);
+        batch.put(&name, &key, &vec![7; 1 << 20]);
+        batch.put(&name, b"empty", b"");
+        db.commit(batch).unwrap();
+        drop(db);
+        let db = open(disk, 2);
+        assert_eq!(db.get(&name, &key).unwrap().map(|v| v.len()), Some(1 << 20));
+        assert_eq!(db.get(&name, b"empty").unwrap().as_deref(), Some(&[][..]));
+        assert_eq!(db.collection(&name).map(|c| c.rows), Some(1));
+    }
+    on_each_disk!(on);
 }
 
 #[test]
 fn an_empty_batch_and_a_bad_setting_are_refused() {
-    let disk = SimDisk::new();
-    let db = open(&disk, 1);
-    assert!(matches!(db.commit(WriteBatch::new()), Err(CommitError::EmptyBatch)));
-    drop(db);
-    let mut bad = config(1);
-    bad.segment_bytes = 5000;
-    let refused = Database::open(disk.open().unwrap(), bad);
-    assert!(matches!(refused, Err(OpenError::Config(_))));
+    fn on(disk: &impl Disk) {
+        let db = open(disk, 1);
+        assert!(matches!(db.commit(WriteBatch::new()), Err(CommitError::EmptyBatch)));
+        drop(db);
+        let mut bad = config(1);
+        bad.segment_bytes = 5000;
+        let refused = Database::open(disk.open().unwrap(), bad);
+        assert!(matches!(refused, Err(OpenError::Config(_))));
+    }
+    on_each_disk!(on);
 }

@@ -1,6 +1,7 @@
 //! A cache that shows what the media does not have, numbers and names that nobody wrote.
 
 use crate::contents::{Contents, checkpoint, config, example, open, shown};
+use crate::disk::{Disk, on_each_disk};
 use gannet::storage::{ErrorKind, FileName, Storage};
 use gannet::{CommitError, Damage, Database, OpenError, WriteBatch, verify_storage};
 use gannet_testkit::sim::SimDisk;
@@ -40,48 +41,57 @@ fn a_segment_header_whose_sync_failed_is_not_believed() {
 
 #[test]
 fn a_missing_segment_is_damage_also_before_a_spare_one() {
-    let disk = SimDisk::new();
-    example(&disk);
-    let storage = disk.open().unwrap();
-    let name = |number: u32| FileName::new(&format!("log-{number:010}")).unwrap();
-    storage.remove(&name(3)).unwrap();
-    drop(storage.create(&name(4), 16 << 10).unwrap());
-    let refused = Database::open(storage, config(2)).expect_err("records are lost");
-    let OpenError::Corrupt(corruption) = refused else { panic!("{refused:?}") };
-    assert_eq!((corruption.file.as_str(), corruption.damage), (name(3).as_str(), Damage::Missing));
+    fn on(disk: &impl Disk) {
+        example(disk);
+        let storage = disk.open().unwrap();
+        let name = |number: u32| FileName::new(&format!("log-{number:010}")).unwrap();
+        storage.remove(&name(3)).unwrap();
+        drop(storage.create(&name(4), 16 << 10).unwrap());
+        let refused = Database::open(storage, config(2)).expect_err("records are lost");
+        let OpenError::Corrupt(corruption) = refused else { panic!("{refused:?}") };
+        assert_eq!(
+            (corruption.file.as_str(), corruption.damage),
+            (name(3).as_str(), Damage::Missing)
+        );
+    }
+    on_each_disk!(on);
 }
 
 #[test]
 fn a_segment_of_absurd_length_is_refused_unread() {
-    let disk = SimDisk::new();
-    example(&disk);
-    let storage = disk.open().unwrap();
-    drop(storage.create(&FileName::new("log-0000000004").unwrap(), 64 << 30).unwrap());
-    let refused = Database::open(storage, config(2)).expect_err("too long");
-    assert!(matches!(refused, OpenError::Corrupt(c) if c.damage == Damage::Length));
-    assert_eq!(verify_storage(&disk.open().unwrap()).unwrap().faults.len(), 1);
+    fn on(disk: &impl Disk) {
+        example(disk);
+        let storage = disk.open().unwrap();
+        drop(storage.create(&FileName::new("log-0000000004").unwrap(), 64 << 30).unwrap());
+        let refused = Database::open(storage, config(2)).expect_err("too long");
+        assert!(matches!(refused, OpenError::Corrupt(c) if c.damage == Damage::Length));
+        assert_eq!(verify_storage(&disk.open().unwrap()).unwrap().faults.len(), 1);
+    }
+    on_each_disk!(on);
 }
 
 #[test]
 fn a_file_with_an_absurd_number_changes_no_other_number() {
-    let disk = SimDisk::new();
-    let mut contents = example(&disk);
-    let storage = disk.open().unwrap();
-    for number in [u64::MAX, u64::MAX - 1, (1 << 56) + 1] {
-        for kind in ["rows", "table", "manifest", "log"] {
-            let name = FileName::new(&format!("{kind}-{number:010}")).unwrap();
-            drop(storage.create(&name, 0).unwrap());
+    fn on(disk: &impl Disk) {
+        let mut contents = example(disk);
+        let storage = disk.open().unwrap();
+        for number in [u64::MAX, u64::MAX - 1, (1 << 56) + 1] {
+            for kind in ["rows", "table", "manifest", "log"] {
+                let name = FileName::new(&format!("{kind}-{number:010}")).unwrap();
+                drop(storage.create(&name, 0).unwrap());
+            }
         }
+        storage.sync_dir().unwrap();
+        drop(storage);
+        let db = open(disk, 2);
+        db.commit(one_put(&mut contents, "more")).unwrap();
+        checkpoint(&db);
+        drop(db);
+        let db = open(disk, 3);
+        assert_eq!(shown(&db, 200), contents);
+        assert_eq!(db.recovery_report().records, 0);
     }
-    storage.sync_dir().unwrap();
-    drop(storage);
-    let db = open(&disk, 2);
-    db.commit(one_put(&mut contents, "more")).unwrap();
-    checkpoint(&db);
-    drop(db);
-    let db = open(&disk, 3);
-    assert_eq!(shown(&db, 200), contents);
-    assert_eq!(db.recovery_report().records, 0);
+    on_each_disk!(on);
 }
 
 #[test]

@@ -2,12 +2,19 @@
 
 #![expect(clippy::unwrap_used, reason = "where a test unwraps what is not there it should fail")]
 
+mod conformance;
 mod contents;
 mod damage;
+mod disk;
 mod faults;
+mod faulty;
 mod input;
 mod lies;
+#[cfg(all(feature = "uring", target_os = "linux"))]
+mod refused;
 mod reopen;
+mod same_bytes;
 mod scanning;
 mod searching;
 mod unreadable;
+mod workloads;

@@ -1,18 +1,17 @@
 //! Files that the device does not give back: derived and redundant ones are done without.
 
 use crate::contents::{Contents, checkpoint, config, params, shown, vector};
-use gannet::storage::DirOptions;
-use gannet::{AnyStorage, Backend, Damage, Database, Metric, WriteBatch};
+use crate::disk::{Disk, Folder};
+use gannet::{AnyStorage, Damage, Database, Metric, WriteBatch};
 use std::path::{Path, PathBuf};
 
-fn open(dir: &Path) -> Result<Database<AnyStorage>, gannet::OpenError> {
-    let storage = AnyStorage::open(Backend::Std, dir, &DirOptions::create())?;
-    Database::open(storage, config(1))
+fn open(folder: &Folder) -> Result<Database<AnyStorage>, gannet::OpenError> {
+    Database::open(folder.open()?, config(1))
 }
 
 /// A database with two checkpoints; what it shows.
-fn example(dir: &Path) -> Contents {
-    let db = open(dir).unwrap();
+fn example(folder: &Folder) -> Contents {
+    let db = open(folder).unwrap();
     let mut contents = Contents::default();
     db.create_collection("c", params(Metric::L2)).unwrap();
     for id in 0..2 {
@@ -38,48 +37,55 @@ fn make_unreadable(dir: &Path, kind: &str) {
 
 #[test]
 fn a_graph_that_cannot_be_read_is_built_again() {
-    let dir = tempfile::tempdir().unwrap();
-    let contents = example(dir.path());
-    make_unreadable(dir.path(), "graph");
-    let db = open(dir.path()).unwrap();
-    assert_eq!(shown(&db, 5), contents);
-    let actions = &db.recovery_report().index_actions;
-    assert_eq!(actions.len(), 1);
-    let reason = &actions[0].reason;
-    assert!(
-        reason.contains("graph-") && reason.contains("regular file"),
-        "place and cause: {reason}"
-    );
-    assert!(db.recovery_report().fallbacks.is_empty());
+    fn on(folder: &Folder) {
+        let contents = example(folder);
+        make_unreadable(folder.path(), "graph");
+        let db = open(folder).unwrap();
+        assert_eq!(shown(&db, 5), contents);
+        let actions = &db.recovery_report().index_actions;
+        assert_eq!(actions.len(), 1);
+        let reason = &actions[0].reason;
+        assert!(
+            reason.contains("graph-") && reason.contains("regular file"),
+            "place and cause: {reason}"
+        );
+        assert!(db.recovery_report().fallbacks.is_empty());
+    }
+    Folder::each().for_each(|folder| on(&folder));
 }
 
 #[test]
 fn a_newest_checkpoint_that_cannot_be_read_gives_way_to_the_older_one() {
-    for kind in ["manifest", "table"] {
-        let dir = tempfile::tempdir().unwrap();
-        let contents = example(dir.path());
-        make_unreadable(dir.path(), kind);
-        let db = open(dir.path()).unwrap();
-        assert_eq!(shown(&db, 5), contents, "{kind}");
-        let fallbacks = &db.recovery_report().fallbacks;
-        assert_eq!(fallbacks.len(), 1, "{kind}");
-        assert_eq!(fallbacks[0].damage, Damage::Unreadable, "{kind}");
+    fn on(folder: &Folder) {
+        for kind in ["manifest", "table"] {
+            let folder = folder.fresh();
+            let contents = example(&folder);
+            make_unreadable(folder.path(), kind);
+            let db = open(&folder).unwrap();
+            assert_eq!(shown(&db, 5), contents, "{kind}");
+            let fallbacks = &db.recovery_report().fallbacks;
+            assert_eq!(fallbacks.len(), 1, "{kind}");
+            assert_eq!(fallbacks[0].damage, Damage::Unreadable, "{kind}");
+        }
     }
+    Folder::each().for_each(|folder| on(&folder));
 }
 
 #[test]
 fn a_log_that_cannot_be_read_is_never_taken_for_its_end() {
-    let dir = tempfile::tempdir().unwrap();
-    example(dir.path());
-    let db = open(dir.path()).unwrap();
-    let mut batch = WriteBatch::new();
-    batch.put("kv", b"more", b"x");
-    db.commit(batch).unwrap();
-    drop(db);
-    // A name that is a directory is not listed as a file; so cut it to half a block instead.
-    let log = dir.path().join("log-0000000003");
-    let file = std::fs::OpenOptions::new().write(true).open(&log).unwrap();
-    file.set_len(6000).unwrap();
-    let refused = open(dir.path()).expect_err("not whole blocks");
-    assert!(matches!(refused, gannet::OpenError::Corrupt(_)), "{refused:?}");
+    fn on(folder: &Folder) {
+        example(folder);
+        let db = open(folder).unwrap();
+        let mut batch = WriteBatch::new();
+        batch.put("kv", b"more", b"x");
+        db.commit(batch).unwrap();
+        drop(db);
+        // A name that is a directory is not listed as a file; so cut it to half a block instead.
+        let log = folder.path().join("log-0000000003");
+        let file = std::fs::OpenOptions::new().write(true).open(&log).unwrap();
+        file.set_len(6000).unwrap();
+        let refused = open(folder).expect_err("not whole blocks");
+        assert!(matches!(refused, gannet::OpenError::Corrupt(_)), "{refused:?}");
+    }
+    Folder::each().for_each(|folder| on(&folder));
 }

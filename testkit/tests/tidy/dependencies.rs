@@ -14,8 +14,8 @@ const BENCHES: &str = "gannet-benches";
 const STD: &str = "gannet-backend-std";
 const BACKENDS: [&str; 3] = [STD, "gannet-backend-uring", "gannet-backend-mmap"];
 
-/// The file of the engine that names backends.
-const BACKEND_FILE: &str = "engine/src/backend.rs";
+/// The folder of the engine that names backends.
+const BACKEND_FOLDER: &str = "engine/src/backend/";
 
 /// What a crate may use of ours: always, and besides that in its tests. `None` for a crate that has
 /// no rule yet.
@@ -97,17 +97,17 @@ pub(crate) fn backends_are_optional_in_the_engine(tree: &Tree) -> Vec<Fault> {
     faults
 }
 
-pub(crate) fn backends_are_named_in_one_file(tree: &Tree) -> Vec<Fault> {
+pub(crate) fn backends_are_named_in_one_folder(tree: &Tree) -> Vec<Fault> {
     let names = BACKENDS.map(|package| package.replace('-', "_"));
     let mut faults = Vec::new();
     for (source, code) in tree.rust() {
-        if !source.path.starts_with("engine/src/") || source.path == BACKEND_FILE {
+        if !source.path.starts_with("engine/src/") || source.path.starts_with(BACKEND_FOLDER) {
             continue;
         }
         for (line, text) in code.lines() {
             if let Some(name) = names.iter().find(|name| has_word(text, name)) {
-                let what = format!("`{name}` belongs in {BACKEND_FILE}");
-                let rule = "the engine names backends in one file";
+                let what = format!("`{name}` belongs in {BACKEND_FOLDER}");
+                let rule = "the engine names backends in one folder";
                 faults.push(Fault::new(&source.path, line, rule, what));
             }
         }
@@ -189,6 +189,10 @@ fn a_backend_that_no_feature_leaves_out_is_caught() {
 #[test]
 fn a_backend_named_in_another_file_is_caught() {
     let text = "//! gannet_backend_std\nuse gannet_backend_std::StdStorage;\n";
-    let files = [("engine/src/open.rs", text), (BACKEND_FILE, text), ("cli/src/main.rs", text)];
-    check(backends_are_named_in_one_file, &files, &[("engine/src/open.rs", 2)]);
+    let files = [
+        ("engine/src/open.rs", text),
+        ("engine/src/backend/any.rs", text),
+        ("cli/src/main.rs", text),
+    ];
+    check(backends_are_named_in_one_folder, &files, &[("engine/src/open.rs", 2)]);
 }

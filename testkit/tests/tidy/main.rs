@@ -51,7 +51,7 @@ fn crates_depend_on_each_other_as_the_design_has_it() {
         dependencies::storage_api_stands_on_std,
         dependencies::ours_as_allowed,
         dependencies::backends_are_optional_in_the_engine,
-        dependencies::backends_are_named_in_one_file,
+        dependencies::backends_are_named_in_one_folder,
     ]);
 }
 

@@ -7,6 +7,10 @@ use std::fs;
 use std::io;
 use std::os::fd::BorrowedFd;
 
+/// `BLOCK_SIZE`, as the kernel counts alignments.
+const BLOCK: u32 = 4096;
+const _: () = assert!(BLOCK as usize == BLOCK_SIZE);
+
 /// How the transfers of a file are done, from when it is opened to when it is closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
@@ -27,9 +31,9 @@ impl Access {
         let align_bytes = match told_by_statx(file) {
             Ok(Some(0)) => return Self::Cached("the file system has no direct I/O".to_owned()),
             Ok(Some(align)) => align,
-            Ok(None) | Err(_) => logical_block(file).unwrap_or(BLOCK_SIZE as u32),
+            Ok(None) | Err(_) => logical_block(file).unwrap_or(BLOCK),
         };
-        if !align_bytes.is_power_of_two() || align_bytes as usize > BLOCK_SIZE {
+        if !align_bytes.is_power_of_two() || align_bytes > BLOCK {
             let why =
                 format!("direct I/O wants transfers of {align_bytes} bytes, more than a block");
             return Self::Cached(why);
@@ -118,7 +122,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_direct_says_why() {
-        let file = fs::File::open("/proc/self/status").expect("Linux");
+        let file = fs::File::options().read(true).open("/proc/self/status").expect("Linux");
         let refused = Access::Direct { align_bytes: 512 }.apply(file.as_fd());
         assert!(!refused.is_direct(), "{refused}");
         assert!(refused.to_string().contains("refuses direct I/O"), "{refused}");

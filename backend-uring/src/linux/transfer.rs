@@ -31,9 +31,13 @@ pub(crate) struct Progress {
     done: usize,
     /// A rest begins at a multiple of this: direct transfers cannot begin elsewhere.
     align: usize,
-    passing: u32,
+    passing: Passing,
     crumbs: u32,
 }
+
+/// Counts answers that tell nothing, so that they are not listened to for ever.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Passing(u32);
 
 /// What to do after a completion.
 #[derive(Debug)]
@@ -49,7 +53,7 @@ pub(crate) enum Next {
 impl Progress {
     /// Of `len` bytes, none of which is transferred yet.
     pub(crate) fn new(direction: Direction, len: usize, align: usize) -> Self {
-        Self { direction, len, done: 0, align, passing: 0, crumbs: 0 }
+        Self { direction, len, done: 0, align, passing: Passing::default(), crumbs: 0 }
     }
 
     /// Bytes from the start that need not be asked for again.
@@ -61,14 +65,13 @@ impl Progress {
     pub(crate) fn completed(&mut self, answer: i32) -> Next {
         let left = self.len - self.done;
         let Ok(count) = usize::try_from(answer) else {
-            self.passing += 1;
-            return if is_passing(answer) && self.passing <= PASSING_MAX {
+            return if self.passing.is_worth_another(answer) {
                 Next::Again
             } else {
                 Next::Failed(io::Error::from_raw_os_error(-answer))
             };
         };
-        self.passing = 0;
+        self.passing = Passing::default();
         if count > left {
             let what = format!("the kernel says that it transferred {count} bytes of {left}");
             return Next::Failed(io::Error::other(what));
@@ -90,12 +93,17 @@ impl Progress {
     }
 }
 
-/// Whether an answer says nothing about the file: a signal came, the kernel was short of requests,
-/// or the thread that had asked is gone, whose requests are cancelled or find no memory of theirs.
-pub(crate) fn is_passing(answer: i32) -> bool {
-    [Errno::INTR, Errno::AGAIN, Errno::CANCELED, Errno::FAULT]
-        .iter()
-        .any(|errno| errno.raw_os_error() == -answer)
+impl Passing {
+    /// Whether to ask once more, for the answer says nothing about the file: a signal came, the
+    /// kernel was short of requests, or the thread that had asked is gone, whose requests are
+    /// cancelled or find no memory of theirs. After 1,000 of them it is believed.
+    pub(crate) fn is_worth_another(&mut self, answer: i32) -> bool {
+        let says_nothing = [Errno::INTR, Errno::AGAIN, Errno::CANCELED, Errno::FAULT]
+            .iter()
+            .any(|errno| errno.raw_os_error().checked_neg() == Some(answer));
+        self.0 += u32::from(says_nothing);
+        says_nothing && self.0 <= PASSING_MAX
+    }
 }
 
 #[cfg(test)]

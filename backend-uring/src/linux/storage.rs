@@ -1,12 +1,12 @@
 //! The storage: the std backend's directory, with rings for its transfers.
 
-use crate::direct::Access;
-use crate::file::UringFile;
-use crate::queue::UringQueue;
-use crate::ring::{Memory, Sync, Transfer};
-use crate::rings::Rings;
-use crate::sealed::UringSealed;
-use crate::setup::Setup;
+use crate::linux::direct::Access;
+use crate::linux::file::UringFile;
+use crate::linux::queue::UringQueue;
+use crate::linux::ring::{Memory, Sync, Transfer};
+use crate::linux::rings::Rings;
+use crate::linux::sealed::UringSealed;
+use crate::linux::setup::Setup;
 use gannet_backend_std::StdStorage;
 use gannet_storage::{
     AlignedBuf, BLOCK_SIZE, Caps, DirOptions, Error, ErrorKind, FileMeta, FileName, Op, Result,
@@ -78,7 +78,8 @@ impl UringStorage {
     }
 }
 
-/// Whether the file system of the open lock file does direct transfers, seen to read through a ring.
+/// Whether the file system of the open lock file does direct transfers, seen to read through a
+/// ring.
 fn try_direct(rings: &Rings, lock: BorrowedFd<'_>) -> Access {
     let access = Access::of(lock).apply(lock);
     if !access.is_direct() {

@@ -1,6 +1,6 @@
 //! Why there is no ring here, and what can be done about it.
 
-use crate::setup::is_about_arguments;
+use crate::linux::setup::is_about_arguments;
 use rustix::io::Errno;
 use std::error::Error;
 use std::fmt;
@@ -45,6 +45,17 @@ impl Refusal {
     }
 }
 
+impl From<Refusal> for io::Error {
+    /// Of the same kind as what the kernel said.
+    fn from(refusal: Refusal) -> Self {
+        let kind = match &refusal {
+            Refusal::MissingOperation(_) => io::ErrorKind::Unsupported,
+            Refusal::Call(_, error) => error.kind(),
+        };
+        Self::new(kind, refusal)
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (call, error) = match self {
@@ -86,8 +97,8 @@ fn remedy(error: &io::Error, disabled_by_sysctl: bool) -> String {
              needed, and a filter has to allow io_uring_setup, io_uring_enter and io_uring_register"
         }
         Some(Errno::NOMEM) => {
-            "too little memory may be locked; raise the memlock limit (ulimit -l), or use Linux \
-             5.12 or later, which does not count rings against it"
+            "there is too little memory, or too little of it may be locked; most kernels count \
+             rings against the memlock limit of the user (ulimit -l): raise it"
         }
         Some(Errno::MFILE | Errno::NFILE) => "too many files are open; raise the limit (ulimit -n)",
         _ => return error.to_string(),

@@ -12,7 +12,9 @@
 
 #![expect(unsafe_code, reason = "the kernel writes into memory by address")]
 
-use crate::transfer::{Direction, Next, Progress, is_passing};
+#[cfg(test)]
+use crate::linux::hook;
+use crate::linux::transfer::{CUT_BYTES, Direction, Next, Passing, Progress};
 use gannet_storage::AlignedBuf;
 use io_uring::squeue::{Entry, Flags};
 use io_uring::types::{Fd, FsyncFlags};
@@ -156,23 +158,28 @@ impl Ring {
     /// kernel has no request of this ring any more. After a failure no further transfer is begun.
     ///
     /// # Errors
-    /// [`BatchError`]; after `Ring` drop this ring.
+    /// [`BatchError`]; `Ring` before any other, for it says that this ring has to be dropped.
     ///
     /// # Panics
-    /// Never: a panic or a kernel that stops answering aborts the process, because the caller's
-    /// memory may still be written.
+    /// If something of an earlier batch is left in this ring. Once it has begun, a panic or a
+    /// kernel that stops answering aborts the process: the caller's memory may still be written.
     pub(crate) fn run(
         &mut self,
         fd: BorrowedFd<'_>,
         transfers: &mut [Transfer<'_>],
         sync: Sync,
     ) -> Result<(), BatchError> {
+        assert_eq!(self.in_flight(), 0, "{self:?} has requests of an earlier batch");
         let guard = AbortOnUnwind;
         let done = self.run_all(fd, transfers, sync);
         if self.taken > 0 {
             drop(guard); // Aborts: see above.
         } else {
             std::mem::forget(guard);
+        }
+        if matches!(done, Err(BatchError::Ring(_))) {
+            // Requests that were never handed over may be left, which name the caller's memory.
+            return done;
         }
         let failed = transfers.iter_mut().enumerate().find_map(|(index, transfer)| {
             Some(BatchError::Transfer(index, transfer.error.take()?))
@@ -187,6 +194,7 @@ impl Ring {
         sync: Sync,
     ) -> Result<(), BatchError> {
         let mut sync_due = matches!(sync, Sync::Data | Sync::Full);
+        let mut sync_passing = Passing::default();
         let mut sync_error = None;
         let mut begun = 0;
         let mut again: Vec<usize> = Vec::new();
@@ -229,7 +237,7 @@ impl Ring {
             let want = if all_begun || failed { self.in_flight() } else { 1 };
             let (user_data, answer) = self.wait(want).map_err(BatchError::Ring)?;
             if user_data == SYNC {
-                if is_passing(answer) {
+                if sync_passing.is_worth_another(answer) {
                     sync_due = true;
                 } else if answer != 0 {
                     failed = true;
@@ -257,13 +265,13 @@ impl Ring {
 
     /// Puts a request into the submission queue.
     ///
+    /// # Panics
+    /// If more than `capacity` are in flight.
+    ///
     /// # Safety
     /// The memory it names stays valid, and is touched by nobody but the kernel (for a write: is
     /// changed by nobody), until its completion has been taken by [`pop`](Self::pop), or until this
     /// ring is dropped while `taken` is 0.
-    ///
-    /// # Panics
-    /// If more than `capacity` are in flight.
     unsafe fn push(&mut self, entry: &Entry) {
         assert!(self.in_flight() < self.capacity(), "{self:?} is full");
         // SAFETY: passed on to the caller, word for word.
@@ -284,6 +292,8 @@ impl Ring {
 
     /// Hands over what is queued and waits for `want` completions, or for a signal.
     fn enter(&mut self, want: usize) -> io::Result<()> {
+        #[cfg(test)]
+        hook::entering()?;
         let taken = self.io.submit_and_wait(want)?;
         self.queued -= taken;
         self.taken += taken;
@@ -298,10 +308,10 @@ impl Ring {
     fn wait(&mut self, want: usize) -> io::Result<(u64, i32)> {
         let mut refusals = 0;
         loop {
-            if self.queued == 0 || want == 1 {
-                if let Some(completion) = self.pop() {
-                    return Ok(completion);
-                }
+            if (self.queued == 0 || want == 1)
+                && let Some(completion) = self.pop()
+            {
+                return Ok(completion);
             }
             assert!(self.in_flight() > 0, "waiting for nothing on {self:?}");
             let Err(error) = self.enter(want) else {
@@ -397,7 +407,7 @@ impl Pipeline {
         Self { ring, slots, free: (0..depth).rev().collect(), align, broken: None }
     }
 
-    /// Begins to fill `buf`, which is not longer than a request may be, from `offset`.
+    /// Begins to fill `buf` from `offset`; one longer than a request may be, piece after piece.
     ///
     /// # Errors
     /// The buffer, when as many as may be are in flight.
@@ -423,7 +433,7 @@ impl Pipeline {
         let slot = self.slots[index].as_mut().expect("a read that has not ended");
         let done = slot.progress.done();
         let rest = &mut slot.buf[done..];
-        let rest_len = rest.len().min(crate::transfer::CUT_BYTES);
+        let rest_len = rest.len().min(CUT_BYTES);
         let entry = read_entry(fd, &mut rest[..rest_len], slot.offset + done as u64);
         // SAFETY: the buffer is on the heap and owned by the slot, which gives it up only in
         // `finish`, after the completion of this request was popped. Dropping the pipeline waits
@@ -501,32 +511,5 @@ impl Drop for Pipeline {
     }
 }
 
-/// Lets tests be the kernel: answers as a hook of the running thread changes them.
 #[cfg(test)]
-pub(crate) mod hook {
-    use std::cell::RefCell;
-
-    type Hook = Box<dyn FnMut(u64, i32) -> i32>;
-
-    thread_local! {
-        static HOOK: RefCell<Option<Hook>> = const { RefCell::new(None) };
-    }
-
-    /// Runs `act` while each completion that this thread takes, with `user_data` and answer, is
-    /// given to `change`, whose answer counts.
-    pub(crate) fn with<T>(
-        change: impl FnMut(u64, i32) -> i32 + 'static,
-        act: impl FnOnce() -> T,
-    ) -> T {
-        HOOK.with(|hook| *hook.borrow_mut() = Some(Box::new(change)));
-        let done = act();
-        HOOK.with(|hook| *hook.borrow_mut() = None);
-        done
-    }
-
-    pub(super) fn changed(user_data: u64, answer: i32) -> i32 {
-        HOOK.with(|hook| {
-            hook.borrow_mut().as_mut().map_or(answer, |change| change(user_data, answer))
-        })
-    }
-}
+mod tests;

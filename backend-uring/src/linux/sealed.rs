@@ -1,13 +1,14 @@
 //! A file that will not change again.
 
-use crate::direct::Access;
-use crate::file::read_all;
-use crate::queue::UringQueue;
-use crate::rings::Rings;
+use crate::linux::direct::Access;
+use crate::linux::file::read_all;
+use crate::linux::queue::UringQueue;
+use crate::linux::rings::Rings;
 use gannet_backend_std::StdSealed;
 use gannet_storage::{
     BufView, Error, FileName, Op, Read, ReadFile, Result, SealedFile, check_reads,
 };
+use std::io;
 use std::num::NonZeroU16;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -73,13 +74,25 @@ impl SealedFile for UringSealed {
         BufView::read(self, range, self.clone())
     }
 
+    /// Where memory for rings is short, as deep as the kernel gives.
+    ///
     /// # Errors
-    /// `Io` where the kernel gives no further ring.
+    /// `Io` where the kernel gives no further ring; the source says why, and what can be done.
     fn queue(&self, depth: NonZeroU16) -> Result<UringQueue> {
-        let depth = depth.min(UringQueue::DEPTH_MAX);
-        let ring = self.0.rings.make(depth.get().into());
-        let ring = ring.map_err(|source| Error::io(Op::Queue, self.name(), source))?;
-        Ok(UringQueue::new(ring, depth, self.clone()))
+        let mut depth = depth.min(UringQueue::DEPTH_MAX);
+        loop {
+            match self.0.rings.make(depth.get().into()) {
+                Ok(ring) => return Ok(UringQueue::new(ring, depth, self.clone())),
+                Err(source) => {
+                    let less = NonZeroU16::new(depth.get() / 2);
+                    let is_short = source.kind() == io::ErrorKind::OutOfMemory;
+                    let Some(less) = less.filter(|_| is_short) else {
+                        return Err(Error::io(Op::Queue, self.name(), source));
+                    };
+                    depth = less;
+                }
+            }
+        }
     }
 
     /// Only where transfers go through the page cache: direct ones find nothing there.

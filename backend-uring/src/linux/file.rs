@@ -1,11 +1,11 @@
 //! A file being written.
 
-use crate::direct::Access;
-use crate::ring::{BatchError, Memory, Sync, Transfer};
-use crate::rings::Rings;
-use crate::sealed::UringSealed;
-use crate::transfer::CUT_BYTES;
-use crate::unsynced::Unsynced;
+use crate::linux::direct::Access;
+use crate::linux::ring::{BatchError, Memory, Sync, Transfer};
+use crate::linux::rings::Rings;
+use crate::linux::sealed::UringSealed;
+use crate::linux::transfer::CUT_BYTES;
+use crate::linux::unsynced::Unsynced;
 use gannet_backend_std::{StdFile, StdStorage};
 use gannet_storage::{
     Durability, Error, FileName, Op, Read, ReadFile, Result, Storage, Write, WriteFile,
@@ -134,3 +134,6 @@ pub(crate) fn read_all(
         BatchError::Sync(source) | BatchError::Ring(source) => Error::io(Op::Read, name, source),
     })
 }
+
+#[cfg(test)]
+mod tests;

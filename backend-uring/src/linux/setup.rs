@@ -6,8 +6,8 @@
 //! queue), so the flags for rings that one thread owns for life (`SINGLE_ISSUER`, `DEFER_TASKRUN`)
 //! are never set.
 
-use crate::refusal::Refusal;
-use crate::ring::{Memory, Ring, Sync, Transfer};
+use crate::linux::refusal::Refusal;
+use crate::linux::ring::{Memory, Ring, Sync, Transfer};
 use gannet_storage::{AlignedBuf, BLOCK_SIZE};
 use io_uring::register::Restriction;
 use io_uring::squeue::Flags;
@@ -59,12 +59,8 @@ impl Setup {
     /// A ring for up to `entries` requests in flight.
     ///
     /// # Errors
-    /// What the kernel says.
-    pub(crate) fn ring(self, entries: u32, lock: BorrowedFd<'_>) -> io::Result<Ring> {
-        self.build(entries, lock).map(Ring::new)
-    }
-
-    fn build(self, entries: u32, lock: BorrowedFd<'_>) -> io::Result<IoUring> {
+    /// What the kernel says, with the remedy.
+    pub(crate) fn ring(self, entries: u32, lock: BorrowedFd<'_>) -> Result<Ring, Refusal> {
         let mut builder = IoUring::builder();
         // A child that another thread forks must not share the queues.
         builder.dontfork();
@@ -74,7 +70,12 @@ impl Setup {
         if self.restricted {
             builder.setup_r_disabled();
         }
-        let io = builder.build(entries)?;
+        let io = builder.build(entries).map_err(Refusal::of_setup)?;
+        self.register(&io, lock).map_err(Refusal::of_register)?;
+        Ok(Ring::new(io))
+    }
+
+    fn register(self, io: &IoUring, lock: BorrowedFd<'_>) -> io::Result<()> {
         let submitter = io.submitter();
         submitter.register_files(&[lock.as_raw_fd()])?;
         if self.restricted {
@@ -84,7 +85,7 @@ impl Setup {
             submitter.register_restrictions(&mut restrictions)?;
             submitter.register_enable_rings()?;
         }
-        Ok(io)
+        Ok(())
     }
 
     fn try_out(self, file: BorrowedFd<'_>) -> Result<(), Refusal> {
@@ -99,7 +100,7 @@ impl Setup {
                 return Err(Refusal::MissingOperation(name));
             }
         }
-        let mut ring = self.ring(2, file).map_err(Refusal::of_register)?;
+        let mut ring = self.ring(2, file)?;
         let mut block = AlignedBuf::zeroed(BLOCK_SIZE);
         let mut read = [Transfer::new(Memory::Into(&mut block), 0, 1)];
         ring.run(file, &mut read, Sync::None)

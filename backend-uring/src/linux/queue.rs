@@ -1,7 +1,7 @@
 //! Reads in flight on a ring of their own.
 
-use crate::ring::{Pipeline, Ring};
-use crate::sealed::UringSealed;
+use crate::linux::ring::{Pipeline, Ring};
+use crate::linux::sealed::UringSealed;
 use gannet_storage::{AlignedBuf, Completion, Error, Op, ReadFile, ReadQueue, Result, check_span};
 use std::collections::VecDeque;
 use std::num::NonZeroU16;
@@ -9,8 +9,8 @@ use std::os::fd::AsFd;
 
 /// Reads of a [`UringSealed`] in flight. Each is handed to the kernel as it is submitted.
 ///
-/// Dropping it waits for the reads that are in flight. Leaking it leaks their buffers, its ring, and
-/// with that the lock of the directory.
+/// Dropping it waits for the reads that are in flight. Leaking it leaks their buffers, its ring,
+/// and with that the lock of the directory.
 #[derive(Debug)]
 pub struct UringQueue {
     // In this order: the kernel is done with the file before it is given back.
@@ -49,18 +49,20 @@ impl ReadQueue for UringQueue {
     }
 
     fn wait(&mut self) -> Option<Completion> {
-        let completion = match self.ended.pop_front() {
-            Some(ended) => ended,
-            None => {
-                let finished = self.pipeline.finish(self.file.as_fd())?;
-                let range = finished.offset..finished.offset + finished.buf.len() as u64;
-                let result = finished
-                    .result
-                    .map_err(|source| Error::io(Op::Read, self.file.name(), source).at(range));
-                Completion { tag: finished.tag, buf: finished.buf, result }
-            }
+        let completion = if let Some(ended) = self.ended.pop_front() {
+            ended
+        } else {
+            let finished = self.pipeline.finish(self.file.as_fd())?;
+            let range = finished.offset..finished.offset + finished.buf.len() as u64;
+            let result = finished
+                .result
+                .map_err(|source| Error::io(Op::Read, self.file.name(), source).at(range));
+            Completion { tag: finished.tag, buf: finished.buf, result }
         };
         self.in_flight -= 1;
         Some(completion)
     }
 }
+
+#[cfg(test)]
+mod tests;
