@@ -5,7 +5,7 @@
 //! that did not change since the checkpoint before are shared with it.
 
 use crate::damage::Lsn;
-use crate::database::{Database, Writer};
+use crate::database::{Core, Database, Writer};
 use crate::error::CheckpointError;
 use crate::log::segment;
 use crate::manifest::Manifest;
@@ -68,7 +68,16 @@ impl<S: Storage> Database<S> {
         &self,
         progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<CheckpointReport, CheckpointError> {
-        let mut writer = self.writer.lock();
+        self.core.checkpoint(progress)
+    }
+}
+
+impl<S: Storage> Core<S> {
+    fn checkpoint(
+        &self,
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<CheckpointReport, CheckpointError> {
+        let mut writer = self.exclusive();
         self.check_poison().map_err(|()| CheckpointError::Poisoned)?;
         let indexed_rows = self.index(progress)?;
         let lsn = writer.log.end().lsn;
@@ -175,7 +184,7 @@ impl<S: Storage> Database<S> {
         }
         // From here on a new segment is written to: what the manifest says of the log stays true
         // whether or not it is published.
-        writer.log.rotate(storage).map_err(|error| self.note_append(error).into_source())?;
+        writer.log.rotate(storage).inspect_err(|_| self.poison())?;
         let position = writer.log.end();
         let manifest = Manifest {
             position,

@@ -1,24 +1,23 @@
 //! The database: one storage, one log, one commit.
 //!
-//! Keeps the order of a commit: sequence, log, durability, publish, acknowledge. Opening is in
-//! `open`, searching in `search`, checkpoints in `checkpoint`.
+//! Keeps what its parts share, and reads of keys. Opening is in `open`, committing in `commit`,
+//! searching in `search`, checkpoints in `checkpoint`.
 
-use crate::batch::WriteBatch;
+use crate::commit::queue::Queue;
 use crate::config::Config;
-use crate::damage::Lsn;
-use crate::error::{CloseError, CommitError, OpenError, ReadError};
+use crate::error::{CloseError, OpenError, ReadError};
 use crate::id::Id;
 use crate::log::writer::{AppendError, LogWriter};
 use crate::manifest::Manifest;
 use crate::open::{RecoveryReport, recover_database};
 use crate::root;
-use crate::sequence::sequence;
 use crate::state::State;
 use crate::workers::Workers;
-use gannet_hnsw::{Params, SearchContext};
-use gannet_storage::{Error as StorageError, SealedFile, Storage};
-use parking_lot::{Mutex, RwLock};
+use gannet_hnsw::SearchContext;
+use gannet_storage::{Error as StorageError, ErrorKind, Op, SealedFile, Storage};
+use parking_lot::{Condvar, Mutex, RwLock};
 use std::ops::{Bound, ControlFlow};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The storage's view of a sealed file.
@@ -27,16 +26,23 @@ pub(crate) type ViewOf<S> = <<S as Storage>::Sealed as SealedFile>::View;
 /// An open database. Shared by reference between threads; closed with [`close`](Self::close), or by
 /// being dropped, which loses nothing that was acknowledged.
 pub struct Database<S: Storage> {
+    pub(crate) core: Arc<Core<S>>,
+}
+
+/// What a database is made of, shared with whoever works for it.
+pub(crate) struct Core<S: Storage> {
     pub(crate) storage: S,
     pub(crate) workers: Workers,
-    pub(crate) writer: Mutex<Writer<S>>,
+    pub(crate) queue: Mutex<Queue<S>>,
+    /// A group has ended, or a line of the queue is open again.
+    pub(crate) changed: Condvar,
     pub(crate) state: RwLock<State<ViewOf<S>>>,
     pub(crate) contexts: Mutex<Vec<SearchContext>>,
     pub(crate) report: RecoveryReport,
     poisoned: AtomicBool,
 }
 
-/// What only the one committer uses.
+/// What only one thread at a time uses: the queue's lock is its lock.
 pub(crate) struct Writer<S: Storage> {
     pub(crate) log: LogWriter<S>,
     pub(crate) database: [u8; 16],
@@ -53,26 +59,20 @@ pub(crate) struct Writer<S: Storage> {
     pub(crate) next_file: u64,
 }
 
-/// An acknowledged commit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Commit {
-    /// First record of the batch.
-    pub first_lsn: Lsn,
-    /// Last record of the batch; the one before `first_lsn` if the batch changed nothing.
-    pub last_lsn: Lsn,
-}
-
-/// Poisons the database if a panic begins in its scope.
-struct PoisonOnPanic<'d> {
-    poisoned: &'d AtomicBool,
+/// Poisons the database, and ends what is in flight, if a panic begins in its scope.
+pub(crate) struct PoisonOnPanic<'c, S: Storage> {
+    core: &'c Core<S>,
     /// A commit may itself be made while a panic unwinds.
     was_panicking: bool,
 }
 
-impl Drop for PoisonOnPanic<'_> {
+impl<S: Storage> Drop for PoisonOnPanic<'_, S> {
     fn drop(&mut self) {
         if std::thread::panicking() && !self.was_panicking {
-            self.poisoned.store(true, Ordering::Release);
+            let error = StorageError::new(ErrorKind::Failed, Op::Write, "log");
+            let error = error.because("a thread that was writing panicked");
+            self.core.fail_all(&mut self.core.queue.lock(), &error);
+            self.core.changed.notify_all();
         }
     }
 }
@@ -91,65 +91,27 @@ impl<S: Storage> Database<S> {
         let workers = Workers::new(config.threads);
         let executor = workers.executor().map_err(|error| OpenError::Threads(error.into()))?;
         let recovered = recover_database(&storage, &config, executor)?;
-        Ok(Self {
+        let core = Core {
             storage,
             workers,
-            writer: Mutex::new(recovered.writer),
+            queue: Mutex::new(Queue::new(recovered.writer)),
+            changed: Condvar::new(),
             state: RwLock::new(recovered.state),
             contexts: Mutex::new(Vec::new()),
             report: recovered.report,
             poisoned: AtomicBool::new(false),
-        })
+        };
+        Ok(Self { core: Arc::new(core) })
     }
 
     /// The storage it was opened with.
     pub fn storage(&self) -> &S {
-        &self.storage
+        &self.core.storage
     }
 
     /// What opening found and did.
     pub fn recovery_report(&self) -> &RecoveryReport {
-        &self.report
-    }
-
-    /// Makes a collection: a commit of its own. `Ok` without a change where it exists with the same
-    /// parameters.
-    ///
-    /// # Errors
-    /// As [`commit`](Self::commit).
-    pub fn create_collection(&self, name: &str, params: Params) -> Result<(), CommitError> {
-        let mut batch = WriteBatch::new();
-        batch.create_collection(name, params);
-        self.commit(batch).map(drop)
-    }
-
-    /// Commits a batch. `Ok` means: on stable media, visible, whole. Readers see all of it or
-    /// nothing, and nothing before it is durable.
-    ///
-    /// # Errors
-    /// [`CommitError`]. Nothing of the batch is visible; only after `Unknown` may a reopen find it.
-    ///
-    /// # Panics
-    /// If a batch that passed every check does not apply: a fault of the engine. The database is
-    /// then poisoned.
-    #[expect(clippy::needless_pass_by_value, reason = "a batch is committed once")]
-    pub fn commit(&self, batch: WriteBatch) -> Result<Commit, CommitError> {
-        let mut writer = self.writer.lock();
-        self.check_poison().map_err(|()| CommitError::Poisoned)?;
-        let was_panicking = std::thread::panicking();
-        let _guard = PoisonOnPanic { poisoned: &self.poisoned, was_panicking };
-        let sequenced = sequence(&self.state.read(), &batch)?;
-        if sequenced.records == 0 {
-            let last_lsn = writer.log.end().lsn;
-            return Ok(Commit { first_lsn: last_lsn + 1, last_lsn });
-        }
-        let rooted = writer.ensure_root(&self.storage);
-        rooted.map_err(|error| self.failed_append(AppendError::before_writing(error)))?;
-        let appended = writer.log.append(&self.storage, &sequenced.body, sequenced.records);
-        let (first_lsn, last_lsn) = appended.map_err(|error| self.failed_append(error))?;
-        let applied = self.state.write().apply_all(sequenced.records, &sequenced.body);
-        applied.unwrap_or_else(|field| panic!("a checked batch does not apply: {field}"));
-        Ok(Commit { first_lsn, last_lsn })
+        &self.core.report
     }
 
     /// The value of a key; `None` where key or keyspace is not there.
@@ -157,7 +119,7 @@ impl<S: Storage> Database<S> {
     /// # Errors
     /// None yet: keyspaces are in memory.
     pub fn get(&self, keyspace: &str, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
-        let state = self.state.read();
+        let state = self.core.state.read();
         Ok(state.keyspace(keyspace).and_then(|keyspace| keyspace.entries.get(key).cloned()))
     }
 
@@ -196,7 +158,7 @@ impl<S: Storage> Database<S> {
         to: Bound<&[u8]>,
     ) -> Vec<(Vec<u8>, Vec<u8>)> {
         const STEP_BYTES: usize = 64 << 10;
-        let state = self.state.read();
+        let state = self.core.state.read();
         let Some(keyspace) = state.keyspace(keyspace) else { return Vec::new() };
         if is_empty_range(from, to) {
             return Vec::new();
@@ -217,7 +179,7 @@ impl<S: Storage> Database<S> {
     /// # Errors
     /// `UnknownCollection`.
     pub fn get_vector(&self, collection: &str, id: &Id) -> Result<Option<Vec<f32>>, ReadError> {
-        let state = self.state.read();
+        let state = self.core.state.read();
         let unknown = || ReadError::UnknownCollection { name: collection.to_owned() };
         let collection = state.collection(collection).ok_or_else(unknown)?;
         Ok(collection.row_of(id).map(|row| collection.vector(row)))
@@ -229,19 +191,18 @@ impl<S: Storage> Database<S> {
     /// # Errors
     /// [`CloseError`]. Nothing that was acknowledged is lost by that.
     pub fn close(self) -> Result<(), CloseError> {
-        if self.check_poison().is_err() {
+        self.core.flush_waiting();
+        if self.core.check_poison().is_err() {
             return Err(CloseError::Poisoned);
         }
-        let witness = self.writer.lock().log.witness(&self.storage);
-        witness.map_err(|error| CloseError::Witness(error.into_source()))
+        let witness = self.core.exclusive().log.witness(&self.core.storage);
+        witness.map_err(CloseError::Witness)
     }
+}
 
-    /// What a failed append means to the caller of a commit.
-    fn failed_append(&self, error: AppendError) -> CommitError {
-        match self.note_append(error) {
-            AppendError::Refused(error) | AppendError::Failed(error) => CommitError::refused(error),
-            AppendError::Unknown(error) => CommitError::Unknown(error),
-        }
+impl<S: Storage> Core<S> {
+    pub(crate) fn poison_on_panic(&self) -> PoisonOnPanic<'_, S> {
+        PoisonOnPanic { core: self, was_panicking: std::thread::panicking() }
     }
 
     /// A failed append that is not a mere refusal is the last one.
@@ -276,7 +237,7 @@ impl<S: Storage> Writer<S> {
 
 impl<S: Storage> std::fmt::Debug for Database<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Database").field("report", &self.report).finish_non_exhaustive()
+        f.debug_struct("Database").field("report", &self.core.report).finish_non_exhaustive()
     }
 }
 

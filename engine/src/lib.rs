@@ -56,6 +56,7 @@ mod chance;
 mod checkpoint;
 mod codec;
 mod collection;
+mod commit;
 mod config;
 mod damage;
 mod database;
@@ -89,9 +90,10 @@ pub use backend::{UringOptions, UringStorage};
 pub use batch::WriteBatch;
 pub use chance::{Chance, SeededChance, SystemChance};
 pub use checkpoint::{CheckpointReport, Phase, Progress};
+pub use commit::{Commit, Ticket};
 pub use config::{Config, ConfigError};
 pub use damage::{Corruption, Damage, Lsn};
-pub use database::{Commit, Database};
+pub use database::Database;
 pub use error::{
     CheckpointError, CloseError, CommitError, OpenError, ReadError, SearchError, ShowParams,
 };

@@ -61,13 +61,14 @@ impl<S: Storage> Database<S> {
         if options.ef == 0 {
             return Err(SearchError::ZeroEf);
         }
-        let state = self.state.read();
+        let core = &self.core;
+        let state = core.state.read();
         let unknown = || SearchError::UnknownCollection { name: collection.to_owned() };
         let found = state.collection(collection).ok_or_else(unknown)?;
         let query = prepare(found, query)?;
-        let mut context = self.contexts.lock().pop().unwrap_or_default();
+        let mut context = core.contexts.lock().pop().unwrap_or_default();
         let neighbors = nearest(found, &query, options, &mut context);
-        self.contexts.lock().push(context);
+        core.contexts.lock().push(context);
         let hit = |n: &Neighbor| Hit { id: found.id_of(n.row).clone(), distance: n.distance };
         Ok(neighbors.iter().map(hit).collect())
     }

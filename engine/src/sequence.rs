@@ -1,10 +1,12 @@
 //! Sequencing: a batch becomes records, or nothing.
 //!
 //! Keeps every check of a caller's input, and the numbers (rows, collections, keyspaces) that the
-//! records carry, so that replay decides nothing. Sees the state and the operations before in the
-//! same batch. Writes nothing.
+//! records carry, so that replay decides nothing. Sees the state, the batches in flight, and the
+//! operations before in the same batch. Writes nothing.
 
 use crate::batch::{Change, WriteBatch};
+use crate::commit::in_flight::{InFlight, Made};
+use crate::damage::Lsn;
 use crate::error::{CommitError, ShowParams};
 use crate::id::Id;
 use crate::limits::{
@@ -29,6 +31,7 @@ pub(crate) struct Sequenced {
 /// The state as the operations so far leave it.
 struct Draft<'s, V> {
     state: &'s State<V>,
+    in_flight: &'s InFlight,
     out: Sequenced,
     collections: Vec<DraftCollection>,
     keyspaces: HashMap<String, u32>,
@@ -44,14 +47,19 @@ struct DraftCollection {
     id: u32,
     params: Params,
     next_row: u32,
+    /// By this batch.
+    is_made: bool,
 }
 
-/// Checks `batch` against `state` and encodes it.
+/// Checks `batch` against `state` as `in_flight` will leave it, encodes it, and adds it to what is
+/// in flight. `before` is the last record that was sequenced.
 ///
 /// # Errors
-/// The first operation that cannot be done, as `CommitError` says.
+/// The first operation that cannot be done, as `CommitError` says; nothing was added.
 pub(crate) fn sequence<V: Deref<Target = [u8]>>(
     state: &State<V>,
+    in_flight: &mut InFlight,
+    before: Lsn,
     batch: &WriteBatch,
 ) -> Result<Sequenced, CommitError> {
     if batch.is_empty() {
@@ -59,17 +67,32 @@ pub(crate) fn sequence<V: Deref<Target = [u8]>>(
     }
     let mut draft = Draft {
         state,
+        in_flight,
         out: Sequenced::default(),
         collections: Vec::new(),
         keyspaces: HashMap::new(),
-        next_collection: state.next_collection,
-        next_keyspace: state.next_keyspace,
+        next_collection: in_flight.next_collection(state.next_collection),
+        next_keyspace: in_flight.next_keyspace(state.next_keyspace),
         rows: HashMap::new(),
     };
     for change in batch.changes() {
         draft.take(&change)?;
     }
-    Ok(draft.out)
+    let Draft { out, collections, keyspaces, rows, .. } = draft;
+    let lsn = before + Lsn::from(out.records);
+    for DraftCollection { name, id, params, next_row, is_made } in collections {
+        in_flight.give_rows(id, next_row);
+        if is_made {
+            in_flight.add_collection(Made { lsn, name, id, params });
+        }
+    }
+    for (name, number) in keyspaces {
+        in_flight.add_keyspace(lsn, name, number);
+    }
+    for (key, row) in rows {
+        in_flight.set_row(lsn, key, row);
+    }
+    Ok(out)
 }
 
 impl<V: Deref<Target = [u8]>> Draft<'_, V> {
@@ -104,7 +127,7 @@ impl<V: Deref<Target = [u8]>> Draft<'_, V> {
         self.next_collection = next_number("collections", id)?;
         self.emit(&Record::CreateCollection { collection: id, name, params: params.clone() })?;
         let (name, params) = (name.to_owned(), params.clone());
-        self.collections.push(DraftCollection { name, id, params, next_row: 0 });
+        self.collections.push(DraftCollection { name, id, params, next_row: 0, is_made: true });
         Ok(())
     }
 
@@ -168,7 +191,9 @@ impl<V: Deref<Target = [u8]>> Draft<'_, V> {
     }
 
     fn keyspace(&self, name: &str) -> Option<u32> {
-        self.keyspaces.get(name).copied().or_else(|| self.state.keyspace(name).map(|k| k.id))
+        let in_flight = || self.in_flight.keyspace(name);
+        let known = || self.state.keyspace(name).map(|keyspace| keyspace.id);
+        self.keyspaces.get(name).copied().or_else(known).or_else(in_flight)
     }
 
     fn create_keyspace(&mut self, name: &str) -> Result<u32, CommitError> {
@@ -185,20 +210,28 @@ impl<V: Deref<Target = [u8]>> Draft<'_, V> {
         if let Some(index) = self.collections.iter().rposition(|known| known.name == name) {
             return Ok(index);
         }
-        let unknown = || CommitError::UnknownCollection { name: shorten(name) };
-        let found = self.state.collection(name).ok_or_else(unknown)?;
-        let (id, params, next_row) = (found.id, found.params.clone(), found.row_count());
-        self.collections.push(DraftCollection { name: name.to_owned(), id, params, next_row });
+        let (id, params, next_row) = match self.state.collection(name) {
+            Some(found) => (found.id, found.params.clone(), found.row_count()),
+            None => match self.in_flight.collection(name) {
+                Some(made) => (made.id, made.params.clone(), 0),
+                None => return Err(CommitError::UnknownCollection { name: shorten(name) }),
+            },
+        };
+        let next_row = self.in_flight.next_row(id, next_row);
+        let name = name.to_owned();
+        self.collections.push(DraftCollection { name, id, params, next_row, is_made: false });
         Ok(self.collections.len() - 1)
     }
 
     fn row_of(&self, collection: u32, id: &Id) -> Option<u32> {
         let known = || self.state.collection_by_id(collection)?.row_of(id);
-        // The key is cloned only where the batch has changed ids before.
-        if self.rows.is_empty() {
+        // The key is cloned only where ids have been changed before.
+        if self.rows.is_empty() && !self.in_flight.has_rows() {
             return known();
         }
-        self.rows.get(&(collection, id.clone())).copied().unwrap_or_else(known)
+        let key = (collection, id.clone());
+        let in_flight = || self.in_flight.row_of(&key);
+        self.rows.get(&key).copied().or_else(in_flight).unwrap_or_else(known)
     }
 
     fn emit(&mut self, record: &Record<'_>) -> Result<(), CommitError> {

@@ -79,7 +79,7 @@ fn collection_stats<V: Deref<Target = [u8]>>(collection: &Collection<V>) -> Coll
 impl<S: Storage> Database<S> {
     /// One collection; `None` where there is none of that name.
     pub fn collection(&self, name: &str) -> Option<CollectionStats> {
-        self.state.read().collection(name).map(collection_stats)
+        self.core.state.read().collection(name).map(collection_stats)
     }
 
     /// Everything there is to say. Cost: a listing of the directory, and a step a row for ids made
@@ -89,11 +89,12 @@ impl<S: Storage> Database<S> {
     /// The directory cannot be listed.
     pub fn stats(&self) -> Result<Stats, Error> {
         // The writer's lock keeps log, files and state at one moment.
-        let writer = self.writer.lock();
+        let core = &self.core;
+        let writer = core.exclusive();
         let (last_lsn, checkpoint_lsn) = (writer.log.end().lsn, writer.manifest.position.lsn);
-        let files = self.storage.list()?;
+        let files = core.storage.list()?;
         let is_log = |meta: &&FileMeta| segment::number_of(&meta.name).is_some();
-        let state = self.state.read();
+        let state = core.state.read();
         let keyspaces = state.keyspaces().map(|keyspace| KeyspaceStats {
             name: keyspace.name.clone(),
             keys: keyspace.entries.len() as u64,
@@ -108,8 +109,8 @@ impl<S: Storage> Database<S> {
             log_bytes: files.iter().filter(is_log).map(|meta| meta.len_bytes).sum(),
             file_bytes: files.iter().map(|meta| meta.len_bytes).sum(),
             files,
-            recovery: self.report.clone(),
-            backend: self.storage.caps(),
+            recovery: core.report.clone(),
+            backend: core.storage.caps(),
         })
     }
 }

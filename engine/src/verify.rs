@@ -74,14 +74,12 @@ impl<S: Storage> Database<S> {
     /// # Errors
     /// Only where nothing can be judged; faults are in the report.
     pub fn verify(&self) -> Result<VerifyReport, StorageError> {
-        let mut writer = self.writer.lock();
-        if self.check_poison().is_err() {
-            return verify_storage(&self.storage);
+        let core = &self.core;
+        let mut writer = core.exclusive();
+        if core.check_poison().is_ok() && writer.log.rotate(&core.storage).is_err() {
+            core.poison();
         }
-        if let Err(error) = writer.log.rotate(&self.storage) {
-            self.note_append(error);
-        }
-        verify_storage(&self.storage)
+        verify_storage(&core.storage)
     }
 }
 

@@ -1,0 +1,150 @@
+//! Commits: a batch in, an acknowledgement out.
+//!
+//! Keeps the order of a commit: sequence (numbers are given, conditions checked against the state
+//! and all batches in flight), log, durability, publish, acknowledge. `in_flight` is what sequenced
+//! batches will change, `queue` the lines they stand in, `outcome` where a waiter learns how it
+//! ended. How a batch becomes records is `sequence`'s business, where a frame goes the log's.
+
+pub(crate) mod in_flight;
+pub(crate) mod outcome;
+pub(crate) mod queue;
+
+pub use outcome::Commit;
+
+use crate::batch::WriteBatch;
+use crate::damage::Lsn;
+use crate::database::{Core, Database};
+use crate::error::CommitError;
+use crate::sequence::sequence;
+use gannet_hnsw::Params;
+use gannet_storage::Storage;
+use outcome::{Outcome, Wake};
+use parking_lot::MutexGuard;
+use queue::Queue;
+use std::sync::Arc;
+
+/// A batch in flight. Dropping it leaves the batch in flight, with nobody to learn how it ended.
+pub struct Ticket<S: Storage> {
+    core: Arc<Core<S>>,
+    outcome: Arc<Outcome>,
+    last_lsn: Lsn,
+}
+
+impl<S: Storage> Database<S> {
+    /// Makes a collection: a commit of its own. `Ok` without a change where it exists with the same
+    /// parameters.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit).
+    pub fn create_collection(&self, name: &str, params: Params) -> Result<(), CommitError> {
+        let mut batch = WriteBatch::new();
+        batch.create_collection(name, params);
+        self.commit(batch).map(drop)
+    }
+
+    /// Commits a batch. `Ok` means: on stable media, visible, whole. Readers see all of it or
+    /// nothing, and nothing before it is durable.
+    ///
+    /// # Errors
+    /// [`CommitError`]. Nothing of the batch is visible; only after `Unknown` may a reopen find it.
+    ///
+    /// # Panics
+    /// If a batch that passed every check does not apply: a fault of the engine. The database is
+    /// then poisoned.
+    #[expect(clippy::needless_pass_by_value, reason = "a batch is committed once")]
+    pub fn commit(&self, batch: WriteBatch) -> Result<Commit, CommitError> {
+        let _guard = self.core.poison_on_panic();
+        let (queue, outcome, _) = self.core.enqueue(&batch)?;
+        outcome.watch();
+        if queue.can_begin() {
+            drop(self.core.write_groups(queue));
+        } else {
+            drop(queue);
+        }
+        self.core.wait(&outcome)
+    }
+
+    /// Puts a batch in line and comes back: its place in the order of commits is decided, and later
+    /// batches see what it changes. It is visible and durable when [`Ticket::wait`] says so. May
+    /// wait while too many bytes are in flight.
+    ///
+    /// # Errors
+    /// [`CommitError`], of what is known at once: the batch cannot be done, or the database takes
+    /// no more writes.
+    #[expect(clippy::needless_pass_by_value, reason = "a batch is committed once")]
+    pub fn submit(&self, batch: WriteBatch) -> Result<Ticket<S>, CommitError> {
+        let _guard = self.core.poison_on_panic();
+        let (_, outcome, last_lsn) = self.core.enqueue(&batch)?;
+        Ok(Ticket { core: Arc::clone(&self.core), outcome, last_lsn })
+    }
+}
+
+impl<S: Storage> Ticket<S> {
+    /// The last record of the batch, if it is acknowledged.
+    pub fn lsn(&self) -> Lsn {
+        self.last_lsn
+    }
+
+    /// Waits until the batch is acknowledged, as [`Database::commit`] does.
+    ///
+    /// # Errors
+    /// As [`Database::commit`].
+    pub fn wait(self) -> Result<Commit, CommitError> {
+        let _guard = self.core.poison_on_panic();
+        if let Some(result) = self.outcome.take() {
+            return result;
+        }
+        let queue = self.core.queue.lock();
+        self.outcome.watch();
+        if queue.can_begin() {
+            drop(self.core.write_groups(queue));
+        } else {
+            drop(queue);
+        }
+        self.core.wait(&self.outcome)
+    }
+}
+
+impl<S: Storage> Core<S> {
+    /// Sequences a batch and puts it in line; with the last of its records.
+    #[expect(clippy::type_complexity, reason = "the queue stays locked")]
+    fn enqueue(
+        &self,
+        batch: &WriteBatch,
+    ) -> Result<(MutexGuard<'_, Queue<S>>, Arc<Outcome>, Lsn), CommitError> {
+        let mut queue = self.queue.lock();
+        loop {
+            self.check_poison().map_err(|()| CommitError::Poisoned)?;
+            if !queue.is_closed() {
+                break;
+            }
+            self.changed.wait(&mut queue);
+        }
+        let Queue { in_flight, sequenced, .. } = &mut *queue;
+        let sequenced = sequence(&self.state.read(), in_flight, *sequenced, batch)?;
+        let outcome = queue.push(sequenced);
+        let last_lsn = queue.sequenced;
+        Ok((queue, outcome, last_lsn))
+    }
+
+    /// Waits for a batch, and writes groups when called to.
+    fn wait(&self, outcome: &Outcome) -> Result<Commit, CommitError> {
+        loop {
+            match outcome.wait() {
+                Wake::Done(result) => return result,
+                Wake::Called => {
+                    let queue = self.queue.lock();
+                    if queue.can_begin() {
+                        drop(self.write_groups(queue));
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<S: Storage> std::fmt::Debug for Ticket<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ticket").field("last_lsn", &self.last_lsn).finish_non_exhaustive()
+    }
+}
