@@ -9,10 +9,12 @@ use clap::builder::TypedValueParser;
 use clap::{Args, Parser, Subcommand};
 use gannet::{Backend, Metric};
 
+use crate::verbs::torture::Round;
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done
-  1  not there (get, delete), or faults found (verify); nothing on stdout but the faults
+  1  not there (get, delete), or faults found (verify, torture); nothing on stdout but the faults
   2  the command line is wrong
   3  refused or failed; the reason is one line on stderr";
 
@@ -50,6 +52,15 @@ pub(crate) enum Verb {
     Checkpoint(DatabaseArgs),
     /// Read every byte that has a checksum, and name each fault
     Verify(DatabaseArgs),
+    /// Copy a consistent state of a database to a new directory
+    Backup(BackupArgs),
+    /// Verify a backup, and make a database of it in a new directory
+    Restore(RestoreArgs),
+    /// Kill, fail and damage databases of its own on this disk, and check what they show then
+    Torture(TortureArgs),
+    /// Commits until it is killed: what `torture` kills
+    #[command(hide = true)]
+    TortureChild(TortureChildArgs),
     /// Print which backends work on this machine in a directory, and how; leave nothing in it
     Backends(BackendsArgs),
 }
@@ -80,6 +91,72 @@ pub(crate) struct BackendsArgs {
     /// Directory of a database, or an empty one
     #[arg(long)]
     pub(crate) dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupArgs {
+    #[command(flatten)]
+    pub(crate) database: DatabaseArgs,
+    /// Directory of the backup, new or empty
+    #[arg(long, value_name = "NEW")]
+    pub(crate) to: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    /// Directory of the backup
+    #[arg(long, value_name = "BACKUP")]
+    pub(crate) from: PathBuf,
+    /// Directory of the database, new or empty
+    #[arg(long, value_name = "NEW")]
+    pub(crate) to: PathBuf,
+    /// How files are read and written
+    #[arg(long, default_value = "auto", value_parser = backend())]
+    pub(crate) backend: Backend,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TortureArgs {
+    /// Directory on the disk to try; databases are made in one below it
+    #[arg(long)]
+    pub(crate) dir: PathBuf,
+    /// Backends to try: all that work here, or one
+    #[arg(long, default_value = "all", value_parser = ["all", "std", "uring", "mmap"])]
+    pub(crate) backend: String,
+    /// How long it takes in all
+    #[arg(long, value_name = "N", default_value = "1", value_parser = minutes)]
+    pub(crate) minutes: f64,
+    /// Decides workloads, kills, faults and flips [default: another one each time]
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// Try one round again, as a violation names it: kill-3, fault-7, flip-2, or a trail
+    #[arg(long, value_name = "ROUND")]
+    pub(crate) round: Option<Round>,
+    /// Write the report as a web page
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+    /// Let the children tell what is not true yet: what finds nothing then is worth nothing
+    #[arg(long, hide = true)]
+    pub(crate) acknowledge_early: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TortureChildArgs {
+    #[command(flatten)]
+    pub(crate) database: DatabaseArgs,
+    #[arg(long)]
+    pub(crate) seed: u64,
+    /// Number of the first batch
+    #[arg(long)]
+    pub(crate) first: u64,
+    /// Marks the batches of this child
+    #[arg(long)]
+    pub(crate) tag: u64,
+    /// Batches in flight
+    #[arg(long)]
+    pub(crate) window: usize,
+    #[arg(long)]
+    pub(crate) acknowledge_early: bool,
 }
 
 #[derive(Debug, Args)]
@@ -168,6 +245,12 @@ fn backend() -> impl TypedValueParser<Value = Backend> {
         .try_map(|name| name.parse())
 }
 
+fn minutes(text: &str) -> Result<f64, String> {
+    let minutes = text.parse().map_err(|_| "not a number".to_string())?;
+    let range = 0.0..=60.0 * 24.0 * 365.0;
+    if range.contains(&minutes) { Ok(minutes) } else { Err("not a time".to_string()) }
+}
+
 fn metric() -> impl TypedValueParser<Value = Metric> {
     clap::builder::PossibleValuesParser::new(["l2", "cosine", "dot"]).try_map(|name| name.parse())
 }
@@ -199,7 +282,8 @@ mod tests {
         for word in ["Exit codes:", "  3  refused or failed"] {
             assert!(help.contains(word), "{word}");
         }
-        let verbs = "demo import search get put delete stats checkpoint verify backends";
+        let verbs = "demo import search get put delete stats checkpoint verify backup restore \
+                     torture backends";
         for verb in verbs.split(' ') {
             assert!(help.contains(&format!("\n  {verb} ")), "{verb}");
         }
@@ -249,6 +333,13 @@ mod tests {
             "backends",
             "backends --dir d --backend std",
             "demo --backend memory",
+            "backup --db d",
+            "restore --from b",
+            "torture",
+            "torture --dir d --backend memory",
+            "torture --dir d --minutes -1",
+            "torture --dir d --minutes nan",
+            "torture --dir d --round kill",
         ] {
             let error = parse(line).expect_err(line);
             assert_eq!(error.exit_code(), 2, "{line}");

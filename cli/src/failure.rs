@@ -7,7 +7,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use gannet::storage::{Error as StorageError, Op};
-use gannet::{CheckpointError, CloseError, CommitError, OpenError, ReadError, SearchError};
+use gannet::{
+    BackupError, CheckpointError, CloseError, CommitError, OpenError, ReadError, RestoreError,
+    SearchError,
+};
 use thiserror::Error;
 
 use crate::vectors::VectorFileError;
@@ -80,6 +83,12 @@ pub(crate) enum Failure {
     Checkpoint(#[from] CheckpointError),
     #[error(transparent)]
     Close(#[from] CloseError),
+    #[error("cannot back up {dir}", dir = dir.display())]
+    Backup { dir: PathBuf, source: BackupError },
+    #[error("cannot restore {dir}", dir = dir.display())]
+    Restore { dir: PathBuf, source: RestoreError },
+    #[error(transparent)]
+    Torture(#[from] crate::verbs::torture::TortureError),
     #[error("cannot write to stdout")]
     Output { source: io::Error },
     #[error("cannot start a thread")]
@@ -104,7 +113,10 @@ impl Failure {
 
     /// The exit code of the program.
     pub(crate) fn exit(&self) -> Exit {
-        if matches!(self, Self::NoKey { .. } | Self::NoId { .. } | Self::Faults { .. }) {
+        let violated =
+            matches!(self, Self::Torture(crate::verbs::torture::TortureError::Violated { .. }));
+        if violated || matches!(self, Self::NoKey { .. } | Self::NoId { .. } | Self::Faults { .. })
+        {
             Exit::NotThere
         } else {
             Exit::Failed

@@ -77,6 +77,7 @@ impl<S: Storage> Core<S> {
         &self,
         progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<CheckpointReport, CheckpointError> {
+        let _guard = self.poison_on_panic();
         let mut writer = self.exclusive();
         self.check_poison().map_err(|()| CheckpointError::Poisoned)?;
         let indexed_rows = self.index(progress)?;
@@ -240,9 +241,9 @@ impl<S: Storage> Writer<S> {
         self.manifest_number = number;
     }
 
-    /// Removes what neither this checkpoint nor the one before it names. What is in use or cannot
-    /// be removed is left for the next time: the checkpoint stands without it. Returns how many, if
-    /// the directory can be listed.
+    /// Removes what neither this checkpoint nor the one before it names, nor a backup copies. What
+    /// is in use or cannot be removed is left for the next time: the checkpoint stands without it.
+    /// Returns how many, if the directory can be listed.
     fn retire(&mut self, storage: &S) -> Option<u64> {
         let Some((older, older_number)) = &self.older else { return Some(0) };
         let manifests = [older_number, &self.manifest_number].into_iter().flatten();
@@ -251,10 +252,11 @@ impl<S: Storage> Writer<S> {
         for manifest in [older, &self.manifest] {
             keep.extend(manifest.files().map(|(kind, file)| (kind, file.number)));
         }
+        let log_first = self.pins.keep(&mut keep).unwrap_or(u64::MAX).min(older.log_first);
         let is_needed = |name: &FileName| match (FileKind::of_name(name), segment::number_of(name))
         {
             (Some(file), _) => keep.contains(&file),
-            (None, Some(number)) => number >= older.log_first,
+            (None, Some(number)) => number >= log_first,
             // Not ours to remove, but for what a crash left of the root.
             (None, None) => name.as_str() != root::TEMP_FILE,
         };

@@ -1,40 +1,128 @@
 //! Settings of a database: each is read by code, checked at open, documented with its value.
 
 use crate::chance::{Chance, SystemChance};
-use crate::limits::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
+use crate::clock::{Clock, SystemClock};
+use crate::limits::{BATCH_LEN_BYTES_MAX, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 use gannet_storage::BLOCK_SIZE;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Duration;
 
-/// How a database works. Start from [`Config::balanced`] and change fields.
+/// What the `Ok` of a commit is worth (`docs/DURABILITY.md`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Durability {
+    /// The operating system has it: a kill of the process loses nothing. A power cut loses at most
+    /// what was committed in the last [`Config::sync_interval`], or [`Config::sync_bytes`] of it,
+    /// and always the latest: what is left is a state that readers saw.
+    Buffered,
+    /// It is on stable media.
+    Strict,
+}
+
+/// What damage to the log means when a database is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RecoveryMode {
+    /// The database does not open, and nothing on disk is changed.
+    Strict,
+    /// The database opens at the last good record before the damage. What is behind it is lost: it
+    /// is told in [`RecoveryReport::lost`](crate::RecoveryReport::lost), and copies of the segments
+    /// are kept beside the database, which never removes them. Damage to anything but the log is
+    /// refused all the same, and so is a segment that the device does not give back.
+    PointInTime,
+}
+
+/// How a database works. Start from a preset and change fields.
+///
+/// | | [`max_throughput`](Self::max_throughput) | [`balanced`](Self::balanced) |
+/// | --- | --- | --- |
+/// | `durability` | `Buffered` | `Strict` |
+/// | `segment_bytes` | 64 MiB | 64 MiB |
+/// | `sync_interval` | 100 ms | 100 ms |
+/// | `sync_bytes` | 16 MiB | 16 MiB |
+/// | `group_delay_us` | 0 | 0 |
+/// | `group_bytes_max` | 1 MiB | 1 MiB |
+/// | `inflight_bytes_max` | 64 MiB | 64 MiB |
+/// | `threads` | 0 | 0 |
+/// | `recovery` | `Strict` | `Strict` |
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Config {
-    /// Threads of parallel loops (log scan, graph building, checks); 0 means one a core, 1 means
-    /// that everything runs on the caller's thread. Default 0.
-    pub threads: usize,
+    /// What `Ok` of a commit is worth, where the commit does not say otherwise.
+    pub durability: Durability,
     /// Longest log segment in bytes, 16 KiB to 1 GiB, whole blocks. Segments start at 1 MiB (or
     /// this, if less) and double up to it; a frame that is longer gets a segment of its own length.
-    /// Default 64 MiB.
     pub segment_bytes: u64,
+    /// Buffered commits are synced when the oldest of them is this old, 1 ms to 1 h.
+    pub sync_interval: Duration,
+    /// Buffered commits are synced when they are this many bytes, 4 KiB to 1 GiB.
+    pub sync_bytes: u64,
+    /// Microseconds that a group waits for further batches before it is written, 0 to 100,000. Only
+    /// where other batches are in flight: a lone writer never waits.
+    pub group_delay_us: u32,
+    /// Bytes of the records of a group of more than one batch, 4 KiB to 256 MiB.
+    pub group_bytes_max: usize,
+    /// Bytes of records that are not acknowledged, beyond which committers wait, 4 KiB to 1 GiB.
+    pub inflight_bytes_max: usize,
+    /// Threads of parallel loops (log scan, graph building, checks); 0 means one a core. 1 means
+    /// that everything runs on the caller's thread, also what else a thread of the database does:
+    /// see [`Database::tend`](crate::Database::tend).
+    pub threads: usize,
+    /// What damage to the log means when the database is opened.
+    pub recovery: RecoveryMode,
     /// Where salts and ids come from. Default [`SystemChance`].
     pub chance: Arc<dyn Chance>,
+    /// What time it is. Default [`SystemClock`].
+    pub clock: Arc<dyn Clock>,
 }
 
 impl Config {
+    /// Commits return when the operating system has them; they are synced a little later.
+    #[must_use]
+    pub fn max_throughput() -> Self {
+        Self { durability: Durability::Buffered, ..Self::balanced() }
+    }
+
     /// Every commit is on stable media before `Ok`.
     #[must_use]
     pub fn balanced() -> Self {
-        Self { threads: 0, segment_bytes: 64 << 20, chance: Arc::new(SystemChance) }
+        Self {
+            durability: Durability::Strict,
+            segment_bytes: 64 << 20,
+            sync_interval: Duration::from_millis(100),
+            sync_bytes: 16 << 20,
+            group_delay_us: 0,
+            group_bytes_max: 1 << 20,
+            inflight_bytes_max: 64 << 20,
+            threads: 0,
+            recovery: RecoveryMode::Strict,
+            chance: Arc::new(SystemChance),
+            clock: Arc::new(SystemClock::default()),
+        }
     }
 
     /// # Errors
     /// The first field that is out of its range.
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
-        let block = BLOCK_SIZE as u64;
-        let fits = (SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&self.segment_bytes)
-            && self.segment_bytes.is_multiple_of(block);
-        if !fits {
-            return Err(ConfigError::SegmentBytes { found: self.segment_bytes });
+        const KIB: u64 = 1 << 10;
+        const GIB: u64 = 1 << 30;
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let (group, in_flight) = (self.group_bytes_max as u64, self.inflight_bytes_max as u64);
+        let check = |field, found, range: RangeInclusive<u64>| {
+            let is_in = range.contains(&found);
+            is_in.then_some(()).ok_or(ConfigError::Range { field, found, range })
+        };
+        let segments = SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX;
+        check("segment_bytes", self.segment_bytes, segments)?;
+        check("sync_interval, in us,", micros(self.sync_interval), 1000..=3_600_000_000)?;
+        check("sync_bytes", self.sync_bytes, 4 * KIB..=GIB)?;
+        check("group_delay_us", self.group_delay_us.into(), 0..=100_000)?;
+        check("group_bytes_max", group, 4 * KIB..=BATCH_LEN_BYTES_MAX as u64)?;
+        check("inflight_bytes_max", in_flight, 4 * KIB..=GIB)?;
+        if !self.segment_bytes.is_multiple_of(BLOCK_SIZE as u64) {
+            let found = self.segment_bytes;
+            return Err(ConfigError::WholeBlocks { field: "segment_bytes", found });
         }
         Ok(())
     }
@@ -50,12 +138,21 @@ impl Default for Config {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// `segment_bytes`.
-    #[error(
-        "segment_bytes is {found}: it must be whole blocks of 4096, from {SEGMENT_BYTES_MIN} to \
-         {SEGMENT_BYTES_MAX}"
-    )]
-    SegmentBytes {
+    /// Too small or too large.
+    #[error("{field} is {found}: it must be from {} to {}", .range.start(), .range.end())]
+    Range {
+        /// The field.
+        field: &'static str,
+        /// What was asked for.
+        found: u64,
+        /// What may be asked for.
+        range: RangeInclusive<u64>,
+    },
+    /// Not a multiple of the block.
+    #[error("{field} is {found}: it must be whole blocks of 4096")]
+    WholeBlocks {
+        /// The field.
+        field: &'static str,
         /// What was asked for.
         found: u64,
     },
@@ -65,13 +162,51 @@ pub enum ConfigError {
 mod tests {
     use super::*;
 
+    /// `None` for good settings, else the field that is refused.
+    fn refused(change: impl FnOnce(&mut Config)) -> Option<&'static str> {
+        let mut config = Config::balanced();
+        change(&mut config);
+        config.validate().err().map(|error| match error {
+            ConfigError::Range { field, .. } | ConfigError::WholeBlocks { field, .. } => field,
+        })
+    }
+
     #[test]
-    fn segment_bytes_is_checked() {
+    fn presets_are_valid_and_say_what_their_table_says() {
+        for (config, durability) in [
+            (Config::max_throughput(), Durability::Buffered),
+            (Config::balanced(), Durability::Strict),
+        ] {
+            assert_eq!(config.validate(), Ok(()));
+            assert_eq!(config.durability, durability);
+            assert_eq!((config.segment_bytes, config.sync_bytes), (64 << 20, 16 << 20));
+            assert_eq!(config.sync_interval, Duration::from_millis(100));
+            assert_eq!((config.group_delay_us, config.group_bytes_max), (0, 1 << 20));
+            assert_eq!((config.inflight_bytes_max, config.threads), (64 << 20, 0));
+            assert_eq!(config.recovery, RecoveryMode::Strict);
+        }
+    }
+
+    #[test]
+    fn every_field_is_checked() {
         for (segment_bytes, good) in
             [(0, false), (4096, false), (16 << 10, true), (20_000, false), (1 << 30, true)]
         {
-            let config = Config { segment_bytes, ..Config::balanced() };
-            assert_eq!(config.validate().is_ok(), good, "{segment_bytes}");
+            let found = refused(|config| config.segment_bytes = segment_bytes);
+            assert_eq!(found.is_none(), good, "{segment_bytes}");
         }
+        let zero = Duration::ZERO;
+        assert_eq!(refused(|c| c.sync_interval = zero), Some("sync_interval, in us,"));
+        assert_eq!(refused(|c| c.sync_interval = Duration::MAX), Some("sync_interval, in us,"));
+        assert_eq!(refused(|c| c.sync_bytes = 4095), Some("sync_bytes"));
+        assert_eq!(refused(|c| c.group_delay_us = 100_001), Some("group_delay_us"));
+        assert_eq!(refused(|c| c.group_bytes_max = usize::MAX), Some("group_bytes_max"));
+        assert_eq!(refused(|c| c.inflight_bytes_max = 0), Some("inflight_bytes_max"));
+    }
+
+    #[test]
+    fn a_refusal_says_what_was_asked_for_and_what_may_be() {
+        let error = Config { sync_bytes: 1, ..Config::balanced() }.validate().expect_err("small");
+        assert_eq!(error.to_string(), "sync_bytes is 1: it must be from 4096 to 1073741824");
     }
 }

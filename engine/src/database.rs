@@ -3,10 +3,13 @@
 //! Keeps what its parts share, and reads of keys. Opening is in `open`, committing in `commit`,
 //! searching in `search`, checkpoints in `checkpoint`.
 
-use crate::commit::queue::Queue;
-use crate::config::Config;
+use crate::backup::Pins;
+use crate::clock::Clock;
+use crate::commit::queue::{Queue, SpareWork};
+use crate::config::{Config, Durability};
 use crate::error::{CloseError, OpenError, ReadError};
 use crate::id::Id;
+use crate::keeper::Keeper;
 use crate::log::writer::{AppendError, LogWriter};
 use crate::manifest::Manifest;
 use crate::open::{RecoveryReport, recover_database};
@@ -26,6 +29,8 @@ pub(crate) type ViewOf<S> = <<S as Storage>::Sealed as SealedFile>::View;
 /// An open database. Shared by reference between threads; closed with [`close`](Self::close), or by
 /// being dropped, which loses nothing that was acknowledged.
 pub struct Database<S: Storage> {
+    // In this order: the keeper ends before the rest goes.
+    keeper: Option<Keeper<S>>,
     pub(crate) core: Arc<Core<S>>,
 }
 
@@ -36,6 +41,12 @@ pub(crate) struct Core<S: Storage> {
     pub(crate) queue: Mutex<Queue<S>>,
     /// A group has ended, or a line of the queue is open again.
     pub(crate) changed: Condvar,
+    /// There is work for the keeper.
+    pub(crate) work: Condvar,
+    /// Nobody tells it: a group that gathers waits on it until its time is over.
+    pub(crate) gathering: Condvar,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) durability: Durability,
     pub(crate) state: RwLock<State<ViewOf<S>>>,
     pub(crate) contexts: Mutex<Vec<SearchContext>>,
     pub(crate) report: RecoveryReport,
@@ -57,6 +68,8 @@ pub(crate) struct Writer<S: Storage> {
     pub(crate) older: Option<(Manifest, Option<u64>)>,
     /// Number for the next sealed file.
     pub(crate) next_file: u64,
+    /// What backups copy just now.
+    pub(crate) pins: Pins,
 }
 
 /// Poisons the database, and ends what is in flight, if a panic begins in its scope.
@@ -71,7 +84,10 @@ impl<S: Storage> Drop for PoisonOnPanic<'_, S> {
         if std::thread::panicking() && !self.was_panicking {
             let error = StorageError::new(ErrorKind::Failed, Op::Write, "log");
             let error = error.because("a thread that was writing panicked");
-            self.core.fail_all(&mut self.core.queue.lock(), &error);
+            let mut queue = self.core.queue.lock();
+            self.core.fail_all(&mut queue, &error);
+            // Whoever was making it: nobody waits for it any more.
+            queue.keeper.spare = SpareWork::GaveUp;
             self.core.changed.notify_all();
         }
     }
@@ -94,22 +110,30 @@ impl<S: Storage> Database<S> {
         let core = Core {
             storage,
             workers,
-            queue: Mutex::new(Queue::new(recovered.writer)),
+            queue: Mutex::new(Queue::new(recovered.writer, &config)),
             changed: Condvar::new(),
+            work: Condvar::new(),
+            gathering: Condvar::new(),
+            clock: Arc::clone(&config.clock),
+            durability: config.durability,
             state: RwLock::new(recovered.state),
             contexts: Mutex::new(Vec::new()),
             report: recovered.report,
             poisoned: AtomicBool::new(false),
         };
-        Ok(Self { core: Arc::new(core) })
+        let core = Arc::new(core);
+        let keeper = if config.threads == 1 { None } else { Some(Keeper::start(&core)?) };
+        Ok(Self { keeper, core })
     }
 
     /// The storage it was opened with.
+    #[must_use]
     pub fn storage(&self) -> &S {
         &self.core.storage
     }
 
     /// What opening found and did.
+    #[must_use]
     pub fn recovery_report(&self) -> &RecoveryReport {
         &self.core.report
     }
@@ -192,6 +216,7 @@ impl<S: Storage> Database<S> {
     /// [`CloseError`]. Nothing that was acknowledged is lost by that.
     pub fn close(self) -> Result<(), CloseError> {
         self.core.flush_waiting();
+        drop(self.keeper);
         if self.core.check_poison().is_err() {
             return Err(CloseError::Poisoned);
         }

@@ -5,6 +5,7 @@ use crate::codec::{Put, Reader};
 use crate::damage::Damage;
 use crate::error::OpenError;
 use crate::manifest::KeyspaceEntry;
+use crate::replay::KeyRun;
 use crate::sealed::{FileKind, FileRef, Ident, SealedReader, SealedWriter};
 use gannet_storage::{Error, Storage};
 use std::collections::BTreeMap;
@@ -12,6 +13,8 @@ use std::collections::BTreeMap;
 const ENTRIES: u32 = 1;
 /// Entries are encoded this much at a time.
 const STEP_LEN_BYTES: usize = 1 << 20;
+/// A keyspace is built anew from its entries and new ones unless it has this many times as many.
+const REBUILD_FACTOR: usize = 8;
 
 /// One keyspace.
 #[derive(Clone, Debug)]
@@ -44,6 +47,41 @@ impl Keyspace {
             self.bytes -= (key.len() + value.len()) as u64;
             self.changed = true;
         }
+    }
+
+    /// Applies what was said last of each key; the runs, and the keys in each, are in order.
+    /// `has_put` is whether any key was put meanwhile, be it removed since. Cost: as many steps as
+    /// there are keys in the runs, or in the keyspace too where these are not many more.
+    pub(crate) fn apply_runs(&mut self, runs: Vec<KeyRun>, has_put: bool) {
+        let count: usize = runs.iter().map(Vec::len).sum();
+        if count < self.entries.len() / REBUILD_FACTOR {
+            for (key, value) in runs.into_iter().flatten() {
+                match value {
+                    Some(value) => self.put(&key, &value),
+                    None => self.remove(&key),
+                }
+            }
+            self.changed |= has_put;
+            return;
+        }
+        let mut merged = Vec::with_capacity(self.entries.len() + count);
+        let mut old = std::mem::take(&mut self.entries).into_iter().peekable();
+        self.changed |= has_put;
+        for (key, value) in runs.into_iter().flatten() {
+            while let Some(before) = old.next_if(|(old, _)| *old < key) {
+                merged.push(before);
+            }
+            if let Some((key, value)) = old.next_if(|(old, _)| *old == key) {
+                self.bytes -= (key.len() + value.len()) as u64;
+                self.changed = true;
+            }
+            if let Some(value) = value {
+                self.bytes += (key.len() + value.len()) as u64;
+                merged.push((key, value));
+            }
+        }
+        merged.extend(old);
+        self.entries = BTreeMap::from_iter(merged);
     }
 
     pub(crate) fn has_unsaved(&self) -> bool {

@@ -4,7 +4,8 @@
 //! A [`Database`] holds *collections* (vectors with ids and an HNSW graph) and *keyspaces* (ordered
 //! bytes to bytes). Everything changes through one [`WriteBatch`], so that a vector and its
 //! document are there together or not at all. `Ok` from [`Database::commit`] means that the batch
-//! is on stable media; `docs/DURABILITY.md` says what that is worth, fault by fault.
+//! is on stable media, unless [`Config::durability`] says otherwise; `docs/DURABILITY.md` says what
+//! that is worth, fault by fault.
 //!
 //! ```
 //! use gannet::{Backend, Config, Database, Metric, Params, SearchOptions, WriteBatch};
@@ -51,9 +52,11 @@ compile_error!(
 );
 
 mod backend;
+mod backup;
 mod batch;
 mod chance;
 mod checkpoint;
+mod clock;
 mod codec;
 mod collection;
 mod commit;
@@ -62,12 +65,14 @@ mod damage;
 mod database;
 mod error;
 mod id;
+mod keeper;
 mod keyspace;
 pub mod limits;
 mod log;
 mod manifest;
 mod open;
 mod record;
+mod replay;
 mod root;
 mod sealed;
 mod search;
@@ -87,11 +92,13 @@ pub use backend::{
 };
 #[cfg(all(feature = "uring", target_os = "linux"))]
 pub use backend::{UringOptions, UringStorage};
+pub use backup::{BackupError, BackupReport, RestoreError, RestoreReport, restore};
 pub use batch::WriteBatch;
 pub use chance::{Chance, SeededChance, SystemChance};
 pub use checkpoint::{CheckpointReport, Phase, Progress};
+pub use clock::{Clock, SystemClock};
 pub use commit::{Commit, Ticket};
-pub use config::{Config, ConfigError};
+pub use config::{Config, ConfigError, Durability, RecoveryMode};
 pub use damage::{Corruption, Damage, Lsn};
 pub use database::Database;
 pub use error::{

@@ -1,20 +1,23 @@
-//! Opening: manifest, sealed files, log tail, ready. Reads only.
+//! Opening: manifest, sealed files, log tail, ready. Reads only, unless a damaged log is to be cut.
 //!
 //! Keeps the order in which a state is looked for: the newest checkpoint, then the one before it,
 //! each with the log behind it. Primary data that cannot be had is refused; a graph that cannot be
 //! used is built again from its rows.
 
+use crate::backup::Pins;
 use crate::collection::{Collection, LoadedGraph};
-use crate::config::Config;
+use crate::config::{Config, Durability, RecoveryMode};
 use crate::damage::{Corruption, Damage, Lsn};
 use crate::database::{ViewOf, Writer};
 use crate::error::OpenError;
 use crate::keyspace::Keyspace;
 use crate::log::LogPosition;
-use crate::log::recover::{LogEnd, recover};
+use crate::log::aside::end_log;
+use crate::log::recover::{LogEnd, LogSource, recover_with};
 use crate::log::segment;
 use crate::log::writer::LogWriter;
 use crate::manifest::Manifest;
+use crate::replay::Decoded;
 use crate::root::{self, Slot};
 use crate::sealed::FileKind;
 use crate::settle::settle_names;
@@ -22,7 +25,7 @@ use crate::state::State;
 use gannet_hnsw::Executor;
 use gannet_storage::{ErrorKind, FileMeta, FileName, Storage};
 use std::fmt;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, RangeInclusive};
 use std::sync::Arc;
 
 /// What opening a database found and did.
@@ -50,6 +53,14 @@ pub struct RecoveryReport {
     /// A slot of the root that is torn or damaged: the other one is in force, and the next
     /// checkpoint takes the bad one's place.
     pub root_damage: Option<Corruption>,
+    /// The damage before which the log was ended, under
+    /// [`RecoveryMode::PointInTime`](crate::RecoveryMode::PointInTime).
+    pub cut: Option<Corruption>,
+    /// Records that were lost by that, as far as it is known: what else tells of them may itself be
+    /// damaged. The last of them may not have been acknowledged.
+    pub lost: Vec<RangeInclusive<Lsn>>,
+    /// Copies of the segment with that damage and of those behind it.
+    pub set_aside: Vec<String>,
 }
 
 /// A graph that was built again when the database was opened.
@@ -94,28 +105,44 @@ pub(crate) fn recover_database<S: Storage>(
     };
     let slots = root.newest_first();
     let generation = slots[0].1.generation;
-    let mut fallbacks = Vec::new();
+    let finish = |mut recovered: Recovered<S>, index, fallbacks| {
+        recovered.writer.slot = Some(index);
+        recovered.writer.generation = generation;
+        recovered.writer.next_file = next_file(&files);
+        recovered.report.fallbacks = fallbacks;
+        recovered.report.root_damage = root.damage().next();
+        recovered
+    };
     let mut first_error = None;
-    for (index, slot) in slots {
-        match load(storage, config, executor, &slot) {
-            Ok(mut recovered) => {
-                recovered.writer.slot = Some(index);
-                recovered.writer.generation = generation;
-                recovered.writer.next_file = next_file(&files);
-                recovered.report.fallbacks = fallbacks;
-                recovered.report.root_damage = root.damage().next();
-                return Ok(recovered);
+    let mut is_log_damaged = false;
+    // Damage ends the log only where no checkpoint opens without.
+    for cuts_damage in [false, true] {
+        let mut fallbacks = Vec::new();
+        for &(index, slot) in &slots {
+            let error = match load(storage, config, executor, &slot, cuts_damage) {
+                Ok(recovered) => return Ok(finish(recovered, index, fallbacks)),
+                Err(error) => error,
+            };
+            let Some(damage) = unusable(&error) else {
+                return Err(first_error.unwrap_or(error));
+            };
+            if cuts_damage && damage.damage == Damage::Unreadable {
+                // It may be read another time, and would miss what is cut.
+                return Err(error);
             }
-            Err(error) => {
-                let Some(damage) = unusable(&error) else {
-                    return Err(first_error.unwrap_or(error));
-                };
-                fallbacks.push(damage);
-                first_error.get_or_insert(error);
-            }
+            is_log_damaged |= is_segment(&damage);
+            fallbacks.push(damage);
+            first_error.get_or_insert(error);
+        }
+        if config.recovery != RecoveryMode::PointInTime || !is_log_damaged {
+            break;
         }
     }
     Err(first_error.expect("a root has a valid slot"))
+}
+
+fn is_segment(corruption: &Corruption) -> bool {
+    FileName::new(&corruption.file).is_ok_and(|name| segment::number_of(&name).is_some())
 }
 
 /// What is wrong with a checkpoint that cannot be used, if another one may be tried: damage, or a
@@ -167,8 +194,9 @@ fn writer_at<S: Storage>(
     (manifest, manifest_number): (Manifest, Option<u64>),
 ) -> Writer<S> {
     let chance = Arc::clone(&config.chance);
+    let segments = (config.segment_bytes, config.durability == Durability::Buffered);
     Writer {
-        log: LogWriter::new(database, chance, config.segment_bytes, next_segment, position),
+        log: LogWriter::new(database, chance, segments, next_segment, position),
         database,
         slot: None,
         generation: 0,
@@ -176,6 +204,7 @@ fn writer_at<S: Storage>(
         manifest_number,
         older: None,
         next_file: 1,
+        pins: Pins::default(),
     }
 }
 
@@ -198,6 +227,7 @@ fn load<S: Storage>(
     config: &Config,
     executor: &Executor,
     slot: &Slot,
+    cuts_damage: bool,
 ) -> Result<Recovered<S>, OpenError> {
     let database = slot.database;
     let manifest = manifest_of(storage, slot)?;
@@ -205,18 +235,28 @@ fn load<S: Storage>(
         RecoveryReport { checkpoint_lsn: manifest.position.lsn, ..RecoveryReport::default() };
     let mut discarded = Vec::new();
     let mut state = load_state(storage, slot, &manifest, executor, &mut discarded)?;
-    let apply = |count: u32, body: &[u8]| state.apply_all(count, body);
-    let start = manifest.position;
-    let end = recover(storage, database, manifest.log_first, start, executor, apply)?;
+    let (first_number, start) = (manifest.log_first, manifest.position);
+    let source = LogSource { storage, database, first_number, start, cuts_damage };
+    let end = recover_with(&source, executor, Decoded::take, |wave| state.replay(wave, executor))?;
     for (id, reason) in discarded {
         report.index_actions.extend(rebuild_graph(&mut state, id, reason, executor));
     }
-    let LogEnd { position, next_number, frames, records, bytes, torn_bytes } = end;
+    let LogEnd { position, mut next_number, frames, records, bytes, torn_bytes, cut } = end;
     report.end_lsn = position.lsn;
     report.frames = frames;
     report.records = records;
     report.log_bytes = bytes;
     report.torn_bytes = torn_bytes;
+    if let Some(cut) = cut {
+        // All that can refuse has had its say.
+        let at = (next_number, position);
+        report.set_aside = end_log(storage, database, &cut, at, config.chance.as_ref())?;
+        report
+            .lost
+            .extend((cut.lost_upto > position.lsn).then(|| position.lsn + 1..=cut.lost_upto));
+        report.cut = Some(cut.corruption);
+        next_number += 1;
+    }
     let manifest_number = slot.manifest.map(|file| file.number);
     let checkpoint = (manifest, manifest_number);
     let writer = writer_at(config, database, next_number, position, checkpoint);

@@ -18,6 +18,8 @@ use gannet_storage::{
 const BLOCK: u64 = BLOCK_SIZE as u64;
 const SLOTS: usize = 2;
 const SLOT_LEN_BYTES: usize = 512;
+/// Length of the file.
+pub(crate) const LEN_BYTES: u64 = SLOTS as u64 * BLOCK;
 const MAGIC: [u8; 8] = *b"GANNROOT";
 const VERSION: u32 = 1;
 
@@ -99,8 +101,16 @@ pub(crate) fn read<S: Storage>(storage: &S) -> Result<Option<Root>, OpenError> {
 
 /// Makes a root with two valid slots that name no manifest.
 pub(crate) fn create<S: Storage>(storage: &S, database: [u8; 16]) -> Result<Root, Error> {
-    let slot = |generation| Slot { database, generation, manifest: None };
-    let slots = [slot(0), slot(1)];
+    create_naming(storage, database, None)
+}
+
+/// Makes a root with two valid slots that name the same manifest.
+pub(crate) fn create_naming<S: Storage>(
+    storage: &S,
+    database: [u8; 16],
+    manifest: Option<FileRef>,
+) -> Result<Root, Error> {
+    let slots = first_slots(database, manifest);
     let mut bytes = storage.alloc(SLOTS * BLOCK_SIZE);
     for (block, slot) in bytes.chunks_exact_mut(BLOCK_SIZE).zip(&slots) {
         encode(slot, block);
@@ -109,6 +119,37 @@ pub(crate) fn create<S: Storage>(storage: &S, database: [u8; 16]) -> Result<Root
         file.write_batch(&[Write { offset: 0, bytes: &bytes }], Durability::Data)
     })?;
     Ok(Root { slots: slots.map(Ok) })
+}
+
+fn first_slots(database: [u8; 16], manifest: Option<FileRef>) -> [Slot; SLOTS] {
+    [0, 1].map(|generation| Slot { database, generation, manifest })
+}
+
+/// Reads a root that must be as [`create_naming`] made it, byte for byte; `None` if it is the valid
+/// root of a database that has been written to since.
+///
+/// # Errors
+/// As [`read`]; `Corrupt` if there is none.
+pub(crate) fn read_first<S: Storage>(storage: &S) -> Result<Option<Slot>, OpenError> {
+    let missing = || Corruption::new(FILE, 0, Damage::Missing);
+    let root = read(storage)?.ok_or_else(missing)?;
+    if let Some(damage) = root.damage().next() {
+        return Err(damage.into());
+    }
+    let [(_, newest), ..] = root.newest_first()[..] else { return Ok(None) };
+    let first = first_slots(newest.database, newest.manifest);
+    if root.slots != first.map(Ok) {
+        return Ok(None);
+    }
+    let file = storage.open_sealed(&name(FILE))?;
+    let bytes = file.view(0..file.len_bytes())?;
+    for (index, block) in bytes.chunks(BLOCK_SIZE).enumerate() {
+        if block[SLOT_LEN_BYTES..].iter().any(|&byte| byte != 0) {
+            let offset = index as u64 * BLOCK + SLOT_LEN_BYTES as u64;
+            return Err(Corruption::new(FILE, offset, Damage::Field("padding")).into());
+        }
+    }
+    Ok(Some(newest))
 }
 
 /// Opens the root to write a slot.

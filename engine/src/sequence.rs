@@ -5,7 +5,7 @@
 //! operations before in the same batch. Writes nothing.
 
 use crate::batch::{Change, WriteBatch};
-use crate::commit::in_flight::{InFlight, Made};
+use crate::commit::in_flight::{Fate, InFlight, Made};
 use crate::damage::Lsn;
 use crate::error::{CommitError, ShowParams};
 use crate::id::Id;
@@ -37,8 +37,8 @@ struct Draft<'s, V> {
     keyspaces: HashMap<String, u32>,
     next_collection: u32,
     next_keyspace: u32,
-    /// Rows of ids that this batch has changed, by collection number.
-    rows: HashMap<(u32, Id), Option<u32>>,
+    /// Ids that this batch has changed, by collection number.
+    rows: HashMap<(u32, Id), Fate>,
 }
 
 #[derive(Clone)]
@@ -89,8 +89,8 @@ pub(crate) fn sequence<V: Deref<Target = [u8]>>(
     for (name, number) in keyspaces {
         in_flight.add_keyspace(lsn, name, number);
     }
-    for (key, row) in rows {
-        in_flight.set_row(lsn, key, row);
+    for (key, fate) in rows {
+        in_flight.set_fate(lsn, key, fate);
     }
     Ok(out)
 }
@@ -152,7 +152,7 @@ impl<V: Deref<Target = [u8]>> Draft<'_, V> {
             return Err(CommitError::TooLarge { what: "number of rows", found, limit });
         }
         self.collections[index].next_row = row + 1;
-        self.rows.insert((collection, id.clone()), Some(row));
+        self.rows.insert((collection, id.clone()), Fate::Row(row));
         let vector = bytemuck::cast_slice(vector);
         self.emit(&Record::Insert { collection, row, replaces, id: id.clone(), vector })
     }
@@ -164,7 +164,7 @@ impl<V: Deref<Target = [u8]>> Draft<'_, V> {
         match self.row_of(collection, id) {
             None => Ok(()),
             Some(row) => {
-                self.rows.insert((collection, id.clone()), None);
+                self.rows.insert((collection, id.clone()), Fate::Gone);
                 self.emit(&Record::DeleteRow { collection, row })
             }
         }
@@ -230,8 +230,8 @@ impl<V: Deref<Target = [u8]>> Draft<'_, V> {
             return known();
         }
         let key = (collection, id.clone());
-        let in_flight = || self.in_flight.row_of(&key);
-        self.rows.get(&key).copied().or_else(in_flight).unwrap_or_else(known)
+        let in_flight = || self.in_flight.fate_of(&key);
+        self.rows.get(&key).copied().or_else(in_flight).map_or_else(known, Fate::row)
     }
 
     fn emit(&mut self, record: &Record<'_>) -> Result<(), CommitError> {

@@ -41,6 +41,10 @@ impl<V: Deref<Target = [u8]>> State<V> {
         self.keyspaces.get(self.keyspace_names.get(name)?)
     }
 
+    pub(crate) fn keyspace_by_id(&self, id: u32) -> Option<&Keyspace> {
+        self.keyspaces.get(&id)
+    }
+
     pub(crate) fn collection_by_id(&self, id: u32) -> Option<&Collection<V>> {
         self.collections.get(&id)
     }

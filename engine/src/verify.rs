@@ -75,11 +75,18 @@ impl<S: Storage> Database<S> {
     /// Only where nothing can be judged; faults are in the report.
     pub fn verify(&self) -> Result<VerifyReport, StorageError> {
         let core = &self.core;
+        let _guard = core.poison_on_panic();
         let mut writer = core.exclusive();
         if core.check_poison().is_ok() && writer.log.rotate(&core.storage).is_err() {
             core.poison();
         }
-        verify_storage(&core.storage)
+        // What is written to cannot be read; a spare is made again when it is needed.
+        writer.log.abandon();
+        match core.workers.executor() {
+            Ok(executor) => verify_on(&core.storage, executor),
+            // It only takes longer.
+            Err(_) => verify_storage(&core.storage),
+        }
     }
 }
 
@@ -89,6 +96,10 @@ impl<S: Storage> Database<S> {
 /// # Errors
 /// The directory cannot be listed.
 pub fn verify_storage<S: Storage>(storage: &S) -> Result<VerifyReport, StorageError> {
+    verify_on(storage, &Executor::Serial)
+}
+
+fn verify_on<S: Storage>(storage: &S, executor: &Executor) -> Result<VerifyReport, StorageError> {
     let mut report = VerifyReport::default();
     let listed = storage.list()?;
     let root = match root::read(storage) {
@@ -136,9 +147,11 @@ pub fn verify_storage<S: Storage>(storage: &S) -> Result<VerifyReport, StorageEr
             Err(error) => report.push_new(error),
         }
     }
-    // The log behind the older checkpoint holds that behind the newer one.
+    // The log behind the older checkpoint holds that behind the newer one, and is the same where
+    // there was none before.
+    manifests.dedup_by_key(|manifest| (manifest.log_first, manifest.position));
     for (index, manifest) in manifests.iter().rev().enumerate() {
-        verify_log(storage, database, manifest, index == 0, &mut report);
+        verify_log(storage, (database, manifest), index == 0, executor, &mut report);
     }
     Ok(report)
 }
@@ -146,15 +159,14 @@ pub fn verify_storage<S: Storage>(storage: &S) -> Result<VerifyReport, StorageEr
 /// The log from a checkpoint on, records decoded; counted only once.
 fn verify_log<S: Storage>(
     storage: &S,
-    database: [u8; 16],
-    manifest: &Manifest,
+    (database, manifest): ([u8; 16], &Manifest),
     counts: bool,
+    executor: &Executor,
     report: &mut VerifyReport,
 ) {
     let decode = |count: u32, body: &[u8]| decode_all(count, body, |_| Ok(()));
-    let executor = Executor::Serial;
     let (first, start) = (manifest.log_first, manifest.position);
-    match recover(storage, database, first, start, &executor, decode) {
+    match recover(storage, database, first, start, executor, decode) {
         Ok(end) if counts => {
             report.bytes += end.bytes;
             report.files += end.next_number - first;

@@ -27,7 +27,7 @@ fn no_crash_of_a_short_workload_breaks_a_promise() {
     let workloads = Workload::all(3);
     let report = run(&bounded(), &workloads, &|_| false);
     assert_eq!(report.broken, 0, "{}", tell(&report));
-    assert_eq!(report.workloads, 155);
+    assert_eq!(report.workloads, 399);
     assert!(report.checked.iter().all(|&states| states > 100), "{report}");
     assert!(report.exhaustive > 1000 && report.sampled > 0 && report.kills > 100, "{report}");
 }

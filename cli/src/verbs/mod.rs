@@ -2,14 +2,17 @@
 //! answer and closes; a verb that fails prints no answer.
 
 mod backends;
+mod backup;
 pub(crate) mod checkpoint;
 mod delete;
 mod get;
 pub(crate) mod import;
 mod put;
+mod restore;
 mod row_id;
 pub(crate) mod search;
 mod stats;
+pub(crate) mod torture;
 mod verify;
 
 use crate::args::Verb;
@@ -29,6 +32,10 @@ pub(crate) fn run(verb: Verb, out: &mut Output) -> Result<(), Failure> {
         Verb::Stats(args) => stats::run(&args, out),
         Verb::Checkpoint(args) => checkpoint::run(&args, out),
         Verb::Verify(args) => verify::run(&args, out),
+        Verb::Backup(args) => backup::run(&args, out),
+        Verb::Restore(args) => restore::run(&args, out),
+        Verb::Torture(args) => torture::run(&args, out),
+        Verb::TortureChild(args) => torture::child::run(&args, out),
         Verb::Backends(args) => backends::run(&args, out),
     }
 }

@@ -4,9 +4,11 @@
 #![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
 mod backends;
+mod backup;
 mod demo;
 mod kill;
 mod program;
 mod readers;
 mod refusals;
+mod torture;
 mod verbs;

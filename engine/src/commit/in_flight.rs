@@ -19,9 +19,27 @@ pub(crate) struct InFlight {
     keyspaces: Vec<(Lsn, String, u32)>,
     /// By collection: one more than the highest row that was given.
     next_rows: HashMap<u32, u32>,
-    /// By collection and id: the row it will have, `None` for none, and by which record.
-    rows: HashMap<(u32, Id), (Option<u32>, Lsn)>,
+    /// By collection and id: what will become of it, by which record.
+    rows: HashMap<(u32, Id), (Fate, Lsn)>,
     rows_kept: usize,
+}
+
+/// What will become of an id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It will have this row.
+    Row(u32),
+    /// It will be deleted.
+    Gone,
+}
+
+impl Fate {
+    pub(crate) fn row(self) -> Option<u32> {
+        match self {
+            Self::Row(row) => Some(row),
+            Self::Gone => None,
+        }
+    }
 }
 
 /// A collection that is being made.
@@ -62,9 +80,9 @@ impl InFlight {
         !self.rows.is_empty()
     }
 
-    /// What the id's row will be; `None` where nothing in flight changes it.
-    pub(crate) fn row_of(&self, key: &(u32, Id)) -> Option<Option<u32>> {
-        self.rows.get(key).map(|(row, _)| *row)
+    /// What will become of an id; `None` where nothing in flight changes it.
+    pub(crate) fn fate_of(&self, key: &(u32, Id)) -> Option<Fate> {
+        self.rows.get(key).map(|(fate, _)| *fate)
     }
 
     pub(crate) fn add_collection(&mut self, made: Made) {
@@ -79,8 +97,8 @@ impl InFlight {
         self.next_rows.insert(collection, next_row);
     }
 
-    pub(crate) fn set_row(&mut self, lsn: Lsn, key: (u32, Id), row: Option<u32>) {
-        self.rows.insert(key, (row, lsn));
+    pub(crate) fn set_fate(&mut self, lsn: Lsn, key: (u32, Id), fate: Fate) {
+        self.rows.insert(key, (fate, lsn));
     }
 
     /// Everything up to `lsn` is in the state.

@@ -12,6 +12,7 @@ pub(crate) mod queue;
 pub use outcome::Commit;
 
 use crate::batch::WriteBatch;
+use crate::config::Durability;
 use crate::damage::Lsn;
 use crate::database::{Core, Database};
 use crate::error::CommitError;
@@ -42,8 +43,9 @@ impl<S: Storage> Database<S> {
         self.commit(batch).map(drop)
     }
 
-    /// Commits a batch. `Ok` means: on stable media, visible, whole. Readers see all of it or
-    /// nothing, and nothing before it is durable.
+    /// Commits a batch, as durably as [`Config::durability`](crate::Config::durability) says. `Ok`
+    /// means: so durable, visible, whole. Readers see all of it or nothing, and nothing before it
+    /// is as durable as that.
     ///
     /// # Errors
     /// [`CommitError`]. Nothing of the batch is visible; only after `Unknown` may a reopen find it.
@@ -51,10 +53,23 @@ impl<S: Storage> Database<S> {
     /// # Panics
     /// If a batch that passed every check does not apply: a fault of the engine. The database is
     /// then poisoned.
-    #[expect(clippy::needless_pass_by_value, reason = "a batch is committed once")]
     pub fn commit(&self, batch: WriteBatch) -> Result<Commit, CommitError> {
+        self.commit_with(batch, self.core.durability)
+    }
+
+    /// As [`commit`](Self::commit), with the durability of this batch. A strict commit makes every
+    /// commit before it durable as well.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit).
+    #[expect(clippy::needless_pass_by_value, reason = "a batch is committed once")]
+    pub fn commit_with(
+        &self,
+        batch: WriteBatch,
+        durability: Durability,
+    ) -> Result<Commit, CommitError> {
         let _guard = self.core.poison_on_panic();
-        let (queue, outcome, _) = self.core.enqueue(&batch)?;
+        let (queue, outcome, _) = self.core.enqueue(&batch, durability)?;
         outcome.watch();
         if queue.can_begin() {
             drop(self.core.write_groups(queue));
@@ -65,8 +80,8 @@ impl<S: Storage> Database<S> {
     }
 
     /// Puts a batch in line and comes back: its place in the order of commits is decided, and later
-    /// batches see what it changes. It is visible and durable when [`Ticket::wait`] says so. May
-    /// wait while too many bytes are in flight.
+    /// batches see what it changes. It is visible and durable when [`Ticket::wait`] says so. While
+    /// too many bytes are in flight it writes some of them first, or waits.
     ///
     /// # Errors
     /// [`CommitError`], of what is known at once: the batch cannot be done, or the database takes
@@ -74,13 +89,35 @@ impl<S: Storage> Database<S> {
     #[expect(clippy::needless_pass_by_value, reason = "a batch is committed once")]
     pub fn submit(&self, batch: WriteBatch) -> Result<Ticket<S>, CommitError> {
         let _guard = self.core.poison_on_panic();
-        let (_, outcome, last_lsn) = self.core.enqueue(&batch)?;
+        let (queue, outcome, last_lsn) = self.core.enqueue(&batch, self.core.durability)?;
+        if queue.keeper.is_idle {
+            self.core.work.notify_one();
+        }
+        drop(queue);
         Ok(Ticket { core: Arc::clone(&self.core), outcome, last_lsn })
+    }
+}
+
+impl<S: Storage> Database<S> {
+    /// Makes every acknowledged commit durable, however it was committed.
+    ///
+    /// # Errors
+    /// `Unknown`, `Poisoned`: what is durable only a reopen can tell.
+    pub fn flush(&self) -> Result<(), CommitError> {
+        let _guard = self.core.poison_on_panic();
+        self.core.sync(&mut self.core.queue.lock())
+    }
+
+    /// The last record that is known to be durable, with all before it.
+    #[must_use]
+    pub fn synced_lsn(&self) -> Lsn {
+        self.core.queue.lock().durable_upto()
     }
 }
 
 impl<S: Storage> Ticket<S> {
     /// The last record of the batch, if it is acknowledged.
+    #[must_use]
     pub fn lsn(&self) -> Lsn {
         self.last_lsn
     }
@@ -111,6 +148,7 @@ impl<S: Storage> Core<S> {
     fn enqueue(
         &self,
         batch: &WriteBatch,
+        durability: Durability,
     ) -> Result<(MutexGuard<'_, Queue<S>>, Arc<Outcome>, Lsn), CommitError> {
         let mut queue = self.queue.lock();
         loop {
@@ -118,11 +156,16 @@ impl<S: Storage> Core<S> {
             if !queue.is_closed() {
                 break;
             }
-            self.changed.wait(&mut queue);
+            if queue.can_begin() {
+                // Nobody else may be there to do it.
+                queue = self.write_groups(queue);
+            } else {
+                self.changed.wait(&mut queue);
+            }
         }
         let Queue { in_flight, sequenced, .. } = &mut *queue;
         let sequenced = sequence(&self.state.read(), in_flight, *sequenced, batch)?;
-        let outcome = queue.push(sequenced);
+        let outcome = queue.push(sequenced, durability);
         let last_lsn = queue.sequenced;
         Ok((queue, outcome, last_lsn))
     }

@@ -91,12 +91,12 @@ impl Outcome {
     /// The result, if it has ended.
     pub(crate) fn take(&self) -> Option<Result<Commit, CommitError>> {
         let mut state = self.state.lock();
+        if !matches!(*state, State::Done(_)) {
+            return None;
+        }
         match std::mem::replace(&mut *state, State::Taken) {
             State::Done(result) => Some(result),
-            other => {
-                *state = other;
-                None
-            }
+            State::Unwatched | State::Watched | State::Called | State::Taken => None,
         }
     }
 }

@@ -4,29 +4,27 @@
 //! acknowledged. A committing thread that finds room in the pipeline writes a group of all that
 //! waits; one that finds none sleeps until its batch has ended, or until it is called to write the
 //! next group. Groups are written and synced side by side and end in order: a group is applied to
-//! the state and acknowledged when it and every group before it are durable.
+//! the state and acknowledged when it and every group before it are written, strict ones synced.
 //!
 //! After the first failure nothing is acknowledged any more, not even a group that was written
 //! before it: the kernel may have told of *its* loss to the one that failed.
 
 use crate::commit::in_flight::InFlight;
 use crate::commit::outcome::{Commit, Outcome};
+use crate::config::{Config, Durability};
 use crate::damage::Lsn;
 use crate::database::{Core, Writer};
 use crate::error::CommitError;
 use crate::log::writer::AppendError;
 use crate::sequence::Sequenced;
-use gannet_storage::{Error as StorageError, Storage};
+use gannet_storage::{Durability as Level, Error as StorageError, Storage, WriteFile};
 use parking_lot::MutexGuard;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
-/// Groups that are written at the same time. Devices sync in parallel: see docs/BENCHMARKS.md.
+/// Groups that are written at the same time. Devices sync in parallel.
 const GROUPS_MAX: usize = 4;
-/// Bytes of a group with more than one batch.
-const GROUP_BYTES_MAX: usize = 1 << 20;
-/// Bytes of batches that are not acknowledged, beyond which committers wait.
-const IN_FLIGHT_BYTES_MAX: usize = 64 << 20;
 
 /// See the module's documentation.
 pub(crate) struct Queue<S: Storage> {
@@ -34,6 +32,13 @@ pub(crate) struct Queue<S: Storage> {
     pub(crate) in_flight: InFlight,
     /// The last record that has a number.
     pub(crate) sequenced: Lsn,
+    /// Of buffered groups that no sync was issued for: bytes, and the time of the first.
+    unsynced_bytes: u64,
+    unsynced_since: Option<Duration>,
+    /// Time of the last acknowledgement.
+    last_end: Duration,
+    /// What the keeper is doing.
+    pub(crate) keeper: KeeperState,
     waiting: VecDeque<Batch>,
     groups: VecDeque<Group>,
     /// Number of the next group.
@@ -42,12 +47,46 @@ pub(crate) struct Queue<S: Storage> {
     bytes: usize,
     /// Threads that wait for the groups in flight to end, so that none may begin.
     drains: usize,
+    limits: Limits,
+}
+
+/// The keeper, as the queue knows it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct KeeperState {
+    /// It sleeps until it is told of something.
+    pub(crate) is_idle: bool,
+    /// It shall end.
+    pub(crate) is_closing: bool,
+    pub(crate) spare: SpareWork,
+}
+
+/// The making of a spare segment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum SpareWork {
+    /// It is made when one is wanted.
+    #[default]
+    Ready,
+    /// One is being made.
+    Making,
+    /// One could not be made; not tried again while this segment is active.
+    GaveUp,
+}
+
+/// Of the configuration, what the queue looks at.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    group_bytes: usize,
+    in_flight_bytes: usize,
+    group_delay: Duration,
+    sync_bytes: u64,
+    sync_interval: Duration,
 }
 
 /// A sequenced batch.
 struct Batch {
     body: Vec<u8>,
     records: u32,
+    durability: Durability,
     commit: Commit,
     outcome: Arc<Outcome>,
 }
@@ -56,16 +95,30 @@ struct Batch {
 struct Group {
     number: u64,
     batches: Vec<Batch>,
-    is_durable: bool,
+    durability: Durability,
+    /// As far as its durability says.
+    is_written: bool,
 }
 
 impl<S: Storage> Queue<S> {
-    pub(crate) fn new(writer: Writer<S>) -> Self {
+    pub(crate) fn new(writer: Writer<S>, config: &Config) -> Self {
         let sequenced = writer.log.end().lsn;
+        let limits = Limits {
+            group_bytes: config.group_bytes_max,
+            in_flight_bytes: config.inflight_bytes_max,
+            group_delay: Duration::from_micros(config.group_delay_us.into()),
+            sync_bytes: config.sync_bytes,
+            sync_interval: config.sync_interval,
+        };
         Self {
             writer,
             in_flight: InFlight::default(),
             sequenced,
+            unsynced_bytes: 0,
+            unsynced_since: None,
+            last_end: Duration::ZERO,
+            keeper: KeeperState::default(),
+            limits,
             waiting: VecDeque::new(),
             groups: VecDeque::new(),
             next_group: 0,
@@ -75,20 +128,21 @@ impl<S: Storage> Queue<S> {
     }
 
     /// Puts a sequenced batch in line.
-    pub(crate) fn push(&mut self, sequenced: Sequenced) -> Arc<Outcome> {
+    pub(crate) fn push(&mut self, sequenced: Sequenced, durability: Durability) -> Arc<Outcome> {
         let Sequenced { body, records } = sequenced;
         let first_lsn = self.sequenced + 1;
         self.sequenced += Lsn::from(records);
         self.bytes += body.len();
         let commit = Commit { first_lsn, last_lsn: self.sequenced };
         let outcome = Arc::new(Outcome::default());
-        self.waiting.push_back(Batch { body, records, commit, outcome: Arc::clone(&outcome) });
+        let to_tell = Arc::clone(&outcome);
+        self.waiting.push_back(Batch { body, records, durability, commit, outcome: to_tell });
         outcome
     }
 
     /// Whether a committer has to wait before it is sequenced.
     pub(crate) fn is_closed(&self) -> bool {
-        self.drains > 0 || self.bytes > IN_FLIGHT_BYTES_MAX
+        self.drains > 0 || self.bytes > self.limits.in_flight_bytes
     }
 
     /// Whether a group can begin now.
@@ -107,7 +161,7 @@ impl<S: Storage> Queue<S> {
         let fits = |batch: &&Batch| {
             let is_first = bytes == 0;
             bytes += batch.body.len();
-            is_first || bytes <= GROUP_BYTES_MAX
+            is_first || bytes <= self.limits.group_bytes
         };
         let count = self.waiting.iter().take_while(fits).count();
         (count, self.waiting.iter().take(count).map(|batch| batch.body.len()).sum())
@@ -136,7 +190,16 @@ impl<S: Storage> Core<S> {
         }
     }
 
-    fn write_group<'q>(&'q self, queue: MutexGuard<'q, Queue<S>>) -> MutexGuard<'q, Queue<S>> {
+    fn write_group<'q>(&'q self, mut queue: MutexGuard<'q, Queue<S>>) -> MutexGuard<'q, Queue<S>> {
+        if !queue.limits.group_delay.is_zero() && !queue.groups.is_empty() {
+            // Others are on their way; what comes meanwhile joins the group.
+            let delay = queue.limits.group_delay;
+            let _ = self.gathering.wait_for(&mut queue, delay);
+            if queue.waiting.is_empty() {
+                // Another group has taken them along.
+                return queue;
+            }
+        }
         let mut queue = match self.with_room(queue) {
             Ok(queue) => queue,
             Err(queue) => return queue,
@@ -144,22 +207,46 @@ impl<S: Storage> Core<S> {
         let (count, _) = queue.next_group();
         let batches: Vec<_> = queue.waiting.drain(..count).collect();
         let records: u32 = batches.iter().map(|batch| batch.records).sum();
-        let durable_upto = queue.durable_upto();
+        let is_strict = batches.iter().any(|batch| batch.durability == Durability::Strict);
+        let durability = if is_strict { Durability::Strict } else { Durability::Buffered };
         let number = queue.next_group;
         queue.next_group += 1;
         if records == 0 {
             // They change nothing, and are acknowledged after what they depend on.
-            queue.groups.push_back(Group { number, batches, is_durable: false });
+            queue.groups.push_back(Group { number, batches, durability, is_written: false });
+            if is_strict {
+                // A failure ends this group as well.
+                let _ = self.sync(&mut queue);
+            }
             self.group_ended(&mut queue, number, Ok(()));
         } else {
+            let durable_upto = queue.durable_upto();
             let bodies = batches.iter().map(|batch| &batch.body[..]);
-            let frame = queue.writer.log.compose(&self.storage, bodies, records, durable_upto);
-            queue.groups.push_back(Group { number, batches, is_durable: false });
-            let written = MutexGuard::unlocked(&mut queue, || frame.write());
+            let level = if is_strict { Level::Data } else { Level::Deferred };
+            let log = &mut queue.writer.log;
+            let frame = log.compose(&self.storage, bodies, records, durable_upto, level);
+            queue.groups.push_back(Group { number, batches, durability, is_written: false });
+            let written = if is_strict {
+                MutexGuard::unlocked(&mut queue, || frame.write(level))
+            } else {
+                // Into the system's memory: sooner done than a lock is given away and taken. The
+                // next frame may share its last block, so it has to be there before.
+                queue.unsynced_bytes += frame.len_bytes();
+                let now = || self.clock.now();
+                queue.unsynced_since.get_or_insert_with(now);
+                frame.write(level)
+            };
             queue.writer.log.give_back(frame);
             self.group_ended(&mut queue, number, written);
         }
         self.changed.notify_all();
+        if queue.unsynced_bytes >= queue.limits.sync_bytes {
+            // A failure has poisoned the database, and every later commit says so.
+            let _ = self.sync(&mut queue);
+        }
+        if queue.keeper.is_idle {
+            self.work.notify_one();
+        }
         queue
     }
 
@@ -167,7 +254,6 @@ impl<S: Storage> Core<S> {
     ///
     /// # Errors
     /// The queue, when there is no next group any more.
-    #[expect(clippy::type_complexity, reason = "the same guard, either way")]
     fn with_room<'q>(
         &'q self,
         mut queue: MutexGuard<'q, Queue<S>>,
@@ -177,7 +263,14 @@ impl<S: Storage> Core<S> {
             return Ok(queue);
         }
         // No group of a segment is written before every group of the one before is durable.
-        self.drain(&mut queue);
+        queue.drains += 1;
+        self.wait_until_drained(&mut queue);
+        let synced = self.sync(&mut queue);
+        queue.drains -= 1;
+        self.changed.notify_all();
+        if synced.is_err() {
+            return Err(queue);
+        }
         let (count, body_len) = queue.next_group();
         if count == 0 {
             return Err(queue);
@@ -190,6 +283,7 @@ impl<S: Storage> Core<S> {
             .ensure_root(&self.storage)
             .map_err(AppendError::before_writing)
             .and_then(|()| queue.writer.log.begin_segment_for(&self.storage, body_len));
+        queue.keeper.spare = SpareWork::Ready;
         match begun {
             Ok(()) => Ok(queue),
             Err(error) => {
@@ -200,20 +294,21 @@ impl<S: Storage> Core<S> {
         }
     }
 
-    /// Waits until no group is in flight, while none can begin.
-    fn drain(&self, queue: &mut MutexGuard<'_, Queue<S>>) {
-        queue.drains += 1;
-        while !queue.groups.is_empty() {
+    /// Waits until no group is in flight and no spare is being made. None can begin meanwhile:
+    /// `drains` has been counted up.
+    fn wait_until_drained(&self, queue: &mut MutexGuard<'_, Queue<S>>) {
+        while !queue.groups.is_empty() || queue.keeper.spare == SpareWork::Making {
             self.changed.wait(queue);
         }
-        queue.drains -= 1;
-        self.changed.notify_all();
     }
 
     /// Takes the queue for work on log, root and files: no group is in flight while it is held.
     pub(crate) fn exclusive(&self) -> Exclusive<'_, S> {
         let mut queue = self.queue.lock();
-        self.drain(&mut queue);
+        queue.drains += 1;
+        self.wait_until_drained(&mut queue);
+        queue.drains -= 1;
+        self.changed.notify_all();
         Exclusive { queue }
     }
 
@@ -238,8 +333,9 @@ impl<S: Storage> Core<S> {
             self.fail_all(queue, &error);
             return;
         }
-        queue.groups[index].is_durable = true;
-        while queue.groups.front().is_some_and(|group| group.is_durable) {
+        queue.groups[index].is_written = true;
+        queue.last_end = self.clock.now();
+        while queue.groups.front().is_some_and(|group| group.is_written) {
             let group = queue.groups.pop_front().expect("it is there");
             let mut state = self.state.write();
             for batch in &group.batches {
@@ -248,6 +344,10 @@ impl<S: Storage> Core<S> {
             }
             drop(state);
             let last = group.batches.last().expect("a group has a batch").commit.last_lsn;
+            if group.durability == Durability::Strict {
+                // Its sync was issued after every group before it had been written.
+                queue.writer.log.note_synced(last);
+            }
             queue.bytes -= group.batches.iter().map(|batch| batch.body.len()).sum::<usize>();
             if queue.waiting.is_empty() && queue.groups.is_empty() {
                 queue.in_flight.clear();
@@ -258,6 +358,30 @@ impl<S: Storage> Core<S> {
                 batch.outcome.finish(Ok(batch.commit));
             }
         }
+    }
+
+    /// Makes everything durable that is acknowledged; commits go on meanwhile.
+    ///
+    /// # Errors
+    /// The database is poisoned.
+    pub(crate) fn sync(&self, queue: &mut MutexGuard<'_, Queue<S>>) -> Result<(), CommitError> {
+        let upto = queue.writer.log.end().lsn;
+        if queue.writer.log.synced() >= upto {
+            return Ok(());
+        }
+        self.check_poison().map_err(|()| CommitError::Poisoned)?;
+        let Some(file) = queue.writer.log.begin_sync() else { return Ok(()) };
+        queue.unsynced_bytes = 0;
+        queue.unsynced_since = None;
+        let synced = MutexGuard::unlocked(queue, || file.sync(Level::Data));
+        // Another thread may have failed meanwhile, and its failure may be of these bytes.
+        self.check_poison().map_err(|()| CommitError::Poisoned)?;
+        if let Err(error) = synced {
+            self.fail_all(queue, &error);
+            return Err(CommitError::Unknown(error));
+        }
+        queue.writer.log.note_synced(upto);
+        Ok(())
     }
 
     /// Nothing more of the log is written, and no batch in flight is acknowledged.
@@ -285,9 +409,32 @@ impl<S: Storage> Core<S> {
 
 impl<S: Storage> Queue<S> {
     /// The end of the longest prefix of groups that are durable.
-    fn durable_upto(&self) -> Lsn {
+    pub(crate) fn durable_upto(&self) -> Lsn {
         let first = self.groups.front().and_then(|group| group.batches.first());
-        first.map_or_else(|| self.writer.log.end().lsn, |batch| batch.commit.first_lsn - 1)
+        let synced = self.writer.log.synced();
+        first.map_or(synced, |batch| synced.min(batch.commit.first_lsn - 1))
+    }
+
+    /// Number and length of the spare that is to be made now. While somebody drains the queue that
+    /// number may be given to a segment.
+    pub(crate) fn wants_spare(&self) -> Option<(u64, u64)> {
+        let may = self.keeper.spare == SpareWork::Ready && self.drains == 0;
+        self.writer.log.wants_spare().filter(|_| may)
+    }
+
+    /// Whether nothing is in flight.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.waiting.is_empty() && self.groups.is_empty()
+    }
+
+    /// When buffered groups have to be synced.
+    pub(crate) fn sync_due(&self) -> Option<Duration> {
+        self.unsynced_since.map(|since| since + self.limits.sync_interval)
+    }
+
+    /// Time of the last acknowledgement.
+    pub(crate) fn last_end(&self) -> Duration {
+        self.last_end
     }
 }
 

@@ -8,6 +8,8 @@ use gannet_storage::{BLOCK_SIZE, FileName};
 
 /// Length of the header in its block; the rest of the block is zero and ignored.
 const HEADER_LEN_BYTES: usize = 512;
+/// Behind magic, checksum, version, database and number.
+const SALT_AT: usize = 8 + 4 + 4 + 16 + 8;
 const MAGIC: [u8; 8] = *b"GANNTLOG";
 pub(crate) const VERSION: u32 = 1;
 const PREFIX: &str = "log-";
@@ -52,6 +54,12 @@ impl SegmentHeader {
         block[..8].copy_from_slice(&MAGIC);
         block[8..12].copy_from_slice(&crc32fast::hash(&fields).to_le_bytes());
         block[12..HEADER_LEN_BYTES].copy_from_slice(&fields);
+    }
+
+    /// The salt as it stands in a header's block, which need not be valid.
+    pub(crate) fn salt_in(block: &[u8]) -> Option<u64> {
+        let salt = block.get(SALT_AT..)?.first_chunk()?;
+        Some(u64::from_le_bytes(*salt))
     }
 
     pub(crate) fn decode(block: &[u8]) -> Result<Self, HeaderFault> {
@@ -120,6 +128,7 @@ mod tests {
         let mut block = vec![0; BLOCK_SIZE];
         header().encode(&mut block);
         assert_eq!(SegmentHeader::decode(&block), Ok(header()));
+        assert_eq!(SegmentHeader::salt_in(&block), Some(99));
         assert_eq!(&block[..8], b"GANNTLOG");
         assert_eq!(crc32fast::hash(&block), 0xbc5d_08dd, "the format has changed");
     }

@@ -1,15 +1,16 @@
 //! The end of the log: groups into frames, frames into blocks, blocks into segments.
 //!
-//! Keeps the order, and where each frame goes: whole blocks that held no frame before. Frames are
-//! composed one after the other and may be written at the same time. A segment is zero-filled,
-//! named and synced before its first frame, so that a full disk is met before anything of a group
-//! is written, and a write changes no metadata. Which batches make a group, and what may be
-//! acknowledged when, is left to `commit`.
+//! Keeps the order, and where each frame goes: at the next block, or behind the last frame in a
+//! block for which no sync was ever issued, which is then written again with the same bytes before
+//! the new ones. Frames are composed one after the other; those in blocks of their own may be
+//! written at the same time. A segment is zero-filled, named and synced before its first frame, so
+//! that a full disk is met before anything of a group is written, and a write changes no metadata.
+//! Which batches make a group, and what may be acknowledged when, is left to `commit`.
 
 use crate::chance::Chance;
 use crate::damage::Lsn;
 use crate::log::LogPosition;
-use crate::log::frame::{FrameHeader, HEADER_LEN_BYTES};
+use crate::log::frame::{ALIGN, FrameHeader, HEADER_LEN_BYTES};
 use crate::log::segment::{SegmentHeader, file_name};
 use gannet_storage::{
     AlignedBuf, BLOCK_SIZE, Durability, Error, ErrorKind, FailStop, Op, Storage, Write, WriteFile,
@@ -61,8 +62,14 @@ pub(crate) struct LogWriter<S: Storage> {
     next_segment_bytes: u64,
     next_number: u64,
     active: Option<ActiveSegment<S>>,
+    spare: Option<SpareSegment<S>>,
+    /// Segments are made for many writes and few syncs.
+    is_cached: bool,
     /// Behind the last frame that was composed.
     end: LogPosition,
+    /// Everything up to this record, and before the groups in flight, was covered by a sync that
+    /// ended well.
+    synced: Lsn,
     /// No marker has been composed since the last record.
     needs_witness: bool,
     /// Given back by frames that are written.
@@ -72,8 +79,16 @@ pub(crate) struct LogWriter<S: Storage> {
 struct ActiveSegment<S: Storage> {
     file: Arc<FailStop<S::File>>,
     salt: u64,
-    /// First block without a frame.
-    at: u64,
+    /// Behind the last frame, a multiple of `ALIGN`.
+    end: u64,
+    /// What the block of `end` holds, while it may be written again.
+    tail: Option<AlignedBuf>,
+    len_bytes: u64,
+}
+
+/// A segment made ahead of need: named, zero-filled and durable, without a header.
+pub(crate) struct SpareSegment<S: Storage> {
+    file: S::File,
     len_bytes: u64,
 }
 
@@ -86,13 +101,18 @@ pub(crate) struct ComposedFrame<S: Storage> {
 }
 
 impl<S: Storage> ComposedFrame<S> {
-    /// Writes it, durably. Frames may be written at the same time and in any order.
+    /// Bytes that are written.
+    pub(crate) fn len_bytes(&self) -> u64 {
+        self.len_bytes as u64
+    }
+
+    /// Writes it. Frames that are durable may be written at the same time and in any order.
     ///
     /// # Errors
     /// The frame may or may not be on the media; nothing may be written to the log any more.
-    pub(crate) fn write(&self) -> Result<(), Error> {
+    pub(crate) fn write(&self, durability: Durability) -> Result<(), Error> {
         let write = Write { offset: self.offset, bytes: &self.buffer[..self.len_bytes] };
-        self.file.write_batch(&[write], Durability::Data)
+        self.file.write_batch(&[write], durability)
     }
 }
 
@@ -107,7 +127,7 @@ impl<S: Storage> LogWriter<S> {
     pub(crate) fn new(
         database: [u8; 16],
         chance: Arc<dyn Chance>,
-        segment_bytes_max: u64,
+        (segment_bytes_max, is_cached): (u64, bool),
         next_number: u64,
         end: LogPosition,
     ) -> Self {
@@ -118,7 +138,10 @@ impl<S: Storage> LogWriter<S> {
             next_segment_bytes: FIRST_SEGMENT_BYTES.min(segment_bytes_max),
             next_number,
             active: None,
+            spare: None,
+            is_cached,
             end,
+            synced: end.lsn,
             needs_witness: false,
             buffers: Vec::new(),
         }
@@ -127,6 +150,26 @@ impl<S: Storage> LogWriter<S> {
     /// The last record composed and the chain value behind it.
     pub(crate) fn end(&self) -> LogPosition {
         self.end
+    }
+
+    /// Everything up to this record, and before the groups in flight, is durable.
+    pub(crate) fn synced(&self) -> Lsn {
+        self.synced
+    }
+
+    /// Notes a sync that ended well.
+    pub(crate) fn note_synced(&mut self, upto: Lsn) {
+        self.synced = self.synced.max(upto);
+    }
+
+    /// Whether the last group has no witness yet.
+    pub(crate) fn needs_witness(&self) -> bool {
+        self.needs_witness && self.active.is_some()
+    }
+
+    /// How its segments are made.
+    pub(crate) fn is_cached(&self) -> bool {
+        self.is_cached
     }
 
     /// Number that the next segment will have.
@@ -138,7 +181,30 @@ impl<S: Storage> LogWriter<S> {
     /// that may follow it.
     pub(crate) fn has_room(&self, body_len: usize) -> bool {
         let room = frame_len(body_len) as u64 + BLOCK;
-        self.active.as_ref().is_some_and(|active| active.at + room <= active.len_bytes)
+        let fits = |active: &ActiveSegment<S>| active.end.next_multiple_of(BLOCK) + room;
+        self.active.as_ref().is_some_and(|active| fits(active) <= active.len_bytes)
+    }
+
+    /// The file that is written to, for a sync that is about to be issued: of everything composed
+    /// so far, and no block of that is written again.
+    pub(crate) fn begin_sync(&mut self) -> Option<Arc<FailStop<S::File>>> {
+        let active = self.active.as_mut()?;
+        active.tail = None;
+        Some(Arc::clone(&active.file))
+    }
+
+    /// Number and length of the spare that is wanted now: there is none, and the active segment is
+    /// half full.
+    pub(crate) fn wants_spare(&self) -> Option<(u64, u64)> {
+        let is_half = |a: &ActiveSegment<S>| a.end.next_multiple_of(BLOCK) >= a.len_bytes / 2;
+        let is_half_full = self.active.as_ref().is_some_and(is_half);
+        let is_wanted = is_half_full && self.spare.is_none();
+        is_wanted.then_some((self.next_number, self.next_segment_bytes))
+    }
+
+    /// Takes in a spare of the number that was wanted.
+    pub(crate) fn add_spare(&mut self, spare: SpareSegment<S>) {
+        self.spare = Some(spare);
     }
 
     /// Begins a segment with room for a group of `body_len` bytes. Every frame composed before is
@@ -153,10 +219,10 @@ impl<S: Storage> LogWriter<S> {
     ) -> Result<(), AppendError> {
         let least = frame_len(body_len) as u64 + 2 * BLOCK;
         let planned = self.next_segment_bytes.max(least);
-        let segment = match self.begin_segment(storage, planned) {
+        let segment = match self.begin_segment(storage, planned, least) {
             // On a disk that is nearly full the shortest one may still fit.
             Err(error) if error.kind() == ErrorKind::NoSpace && error.op() != Op::SyncDir => {
-                self.begin_segment(storage, least)
+                self.begin_segment(storage, least, least)
             }
             begun => begun,
         };
@@ -165,7 +231,8 @@ impl<S: Storage> LogWriter<S> {
     }
 
     /// Composes the frame of a group: `bodies` are its records, one batch after another. There is
-    /// room for it; everything up to `durable_upto` is durable.
+    /// room for it; everything up to `durable_upto` is durable. It is written as `durability` says;
+    /// a frame that is `Deferred` is written before the next one is composed.
     ///
     /// # Panics
     /// If there is no room.
@@ -175,19 +242,27 @@ impl<S: Storage> LogWriter<S> {
         bodies: impl Iterator<Item = &'b [u8]> + Clone,
         records: u32,
         durable_upto: Lsn,
+        durability: Durability,
     ) -> ComposedFrame<S> {
-        let body_len = bodies.clone().map(<[u8]>::len).sum();
-        let len_bytes = frame_len(body_len);
+        let body_len: usize = bodies.clone().map(<[u8]>::len).sum();
         let active = self.active.as_mut().expect("a segment was begun");
-        assert!(active.at + len_bytes as u64 <= active.len_bytes, "no room for {body_len} bytes");
+        let tail = active.tail.take();
+        let at = if tail.is_some() { active.end } else { active.end.next_multiple_of(BLOCK) };
+        let offset = at - at % BLOCK;
+        let front = usize::try_from(at - offset).expect("less than a block");
+        let len_bytes = (front + HEADER_LEN_BYTES + body_len).next_multiple_of(BLOCK_SIZE);
+        assert!(offset + len_bytes as u64 <= active.len_bytes, "no room for {body_len} bytes");
         let mut buffer = take_buffer(storage, &mut self.buffers, len_bytes);
-        let mut at = HEADER_LEN_BYTES;
-        for body in bodies {
-            buffer[at..at + body.len()].copy_from_slice(body);
-            at += body.len();
+        if let Some(tail) = &tail {
+            buffer[..front].copy_from_slice(&tail[..front]);
         }
-        buffer[at..len_bytes].fill(0);
-        let (header, body) = buffer[..at].split_at_mut(HEADER_LEN_BYTES);
+        let mut end = front + HEADER_LEN_BYTES;
+        for body in bodies {
+            buffer[end..end + body.len()].copy_from_slice(body);
+            end += body.len();
+        }
+        buffer[end..len_bytes].fill(0);
+        let (header, body) = buffer[front..end].split_at_mut(HEADER_LEN_BYTES);
         let first_lsn = self.end.lsn + 1;
         let frame = FrameHeader {
             first_lsn,
@@ -200,8 +275,13 @@ impl<S: Storage> LogWriter<S> {
         let chain = frame.encode(active.salt, header);
         self.end = LogPosition { lsn: frame.last_lsn(), chain };
         self.needs_witness = records > 0;
-        let offset = active.at;
-        active.at += len_bytes as u64;
+        end = end.next_multiple_of(ALIGN);
+        active.end = offset + end as u64;
+        if durability == Durability::Deferred && !active.end.is_multiple_of(BLOCK) {
+            let mut block = tail.unwrap_or_else(|| storage.alloc(BLOCK_SIZE));
+            block.copy_from_slice(&buffer[len_bytes - BLOCK_SIZE..len_bytes]);
+            active.tail = Some(block);
+        }
         ComposedFrame { file: Arc::clone(&active.file), offset, buffer, len_bytes }
     }
 
@@ -212,18 +292,26 @@ impl<S: Storage> LogWriter<S> {
         }
     }
 
-    /// Writes a marker, a frame without records that says that all before it is durable, if the last
-    /// group has none yet. Every frame composed before is durable.
+    /// Writes a marker, a frame without records that says that all before it is durable, if the
+    /// last group has none yet. No group is in flight; what is buffered is synced first.
     ///
     /// # Errors
     /// Nothing may be written to the log any more.
     pub(crate) fn witness(&mut self, storage: &S) -> Result<(), Error> {
         // There is room for it in the segment of the last group.
-        if !self.needs_witness || self.active.is_none() {
+        if !self.needs_witness() {
             return Ok(());
         }
-        let marker = self.compose(storage, std::iter::empty(), 0, self.end.lsn);
-        let written = marker.write();
+        let lsn = self.end.lsn;
+        if self.synced < lsn
+            && let Some(file) = self.begin_sync()
+        {
+            // What a marker says has to be true before it is written.
+            file.sync(Durability::Data)?;
+            self.note_synced(lsn);
+        }
+        let marker = self.compose(storage, std::iter::empty(), 0, lsn, Durability::Data);
+        let written = marker.write(Durability::Data);
         self.give_back(marker);
         written
     }
@@ -238,53 +326,92 @@ impl<S: Storage> LogWriter<S> {
         Ok(())
     }
 
-    /// Lets go of the active segment, to which nothing is written any more.
+    /// Lets go of the active segment and the spare, to which nothing is written any more.
     pub(crate) fn abandon(&mut self) {
         self.active = None;
+        self.spare = None;
     }
 
-    /// A durable, named, zero-filled segment.
-    fn begin_segment(&mut self, storage: &S, len_bytes: u64) -> Result<ActiveSegment<S>, Error> {
-        let name = file_name(self.next_number);
-        // One that a crash or a full disk left without a frame.
-        match storage.remove(&name) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+    /// Begins a segment of at least `least` bytes: the spare, or a new one of `planned` bytes.
+    fn begin_segment(
+        &mut self,
+        storage: &S,
+        planned: u64,
+        least: u64,
+    ) -> Result<ActiveSegment<S>, Error> {
         let salt = self.chance.next_u64();
-        let header = SegmentHeader {
-            database: self.database,
-            number: self.next_number,
-            salt,
-            prev: self.end,
+        let number = self.next_number;
+        let header = SegmentHeader { database: self.database, number, salt, prev: self.end };
+        let mut block = storage.alloc(BLOCK_SIZE);
+        header.encode(&mut block);
+        let header = [Write { offset: 0, bytes: &block }];
+        let spare = self.spare.take().filter(|spare| spare.len_bytes >= least);
+        let (file, len_bytes) = if let Some(SpareSegment { file, len_bytes }) = spare {
+            // All but the header is durable already.
+            file.write_batch(&header, Durability::Data)?;
+            (file, len_bytes)
+        } else {
+            let name = file_name(number);
+            let made = blank_file(storage, number, planned, self.is_cached).and_then(|file| {
+                file.write_batch(&header, Durability::Full)?;
+                storage.sync_dir()?;
+                Ok(file)
+            });
+            let file = made.inspect_err(|_| {
+                // A full disk should get its space back. If this fails too the next try begins
+                // with it.
+                let _ = storage.remove(&name);
+            })?;
+            (file, planned)
         };
-        let made = storage.create(&name, len_bytes).and_then(|file| {
-            zero_fill(storage, &file, len_bytes)?;
-            let mut block = storage.alloc(BLOCK_SIZE);
-            header.encode(&mut block);
-            file.write_batch(&[Write { offset: 0, bytes: &block }], Durability::Full)?;
-            storage.sync_dir()?;
-            Ok(file)
-        });
-        let file = made.inspect_err(|_| {
-            // A full disk should get its space back. If this fails too the next try begins with it.
-            let _ = storage.remove(&name);
-        })?;
         self.next_number += 1;
         self.next_segment_bytes = (self.next_segment_bytes * 2).min(self.segment_bytes_max);
         let file = Arc::new(FailStop::new(file));
-        Ok(ActiveSegment { file, salt, at: BLOCK, len_bytes })
+        Ok(ActiveSegment { file, salt, end: BLOCK, tail: None, len_bytes })
     }
 }
 
-/// A buffer of at least `len_bytes`, one that was given back if any is long enough.
-fn take_buffer<S: Storage>(
+/// Makes a spare: a blank segment with contents and name durable.
+///
+/// # Errors
+/// As the storage's calls; there is no file of that name then, as far as it could be removed.
+pub(crate) fn make_spare<S: Storage>(
     storage: &S,
-    buffers: &mut Vec<AlignedBuf>,
-    len_bytes: usize,
-) -> AlignedBuf {
-    let fitting = buffers.iter().position(|buffer| buffer.len() >= len_bytes);
-    fitting.map_or_else(|| storage.alloc(len_bytes), |index| buffers.swap_remove(index))
+    number: u64,
+    len_bytes: u64,
+    is_cached: bool,
+) -> Result<SpareSegment<S>, Error> {
+    let made = blank_file(storage, number, len_bytes, is_cached).and_then(|file| {
+        file.sync(Durability::Full)?;
+        storage.sync_dir()?;
+        Ok(file)
+    });
+    let file = made.inspect_err(|_| {
+        let _ = storage.remove(&file_name(number));
+    })?;
+    Ok(SpareSegment { file, len_bytes })
+}
+
+/// A file of zeroes, which are written: space is there, and later writes change no metadata.
+fn blank_file<S: Storage>(
+    storage: &S,
+    number: u64,
+    len_bytes: u64,
+    is_cached: bool,
+) -> Result<S::File, Error> {
+    let name = file_name(number);
+    // One that a crash or a full disk left without a frame.
+    match storage.remove(&name) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let file = if is_cached {
+        storage.create_cached(&name, len_bytes)
+    } else {
+        storage.create(&name, len_bytes)
+    }?;
+    zero_fill(storage, &file, len_bytes)?;
+    Ok(file)
 }
 
 fn zero_fill<S: Storage>(storage: &S, file: &S::File, len_bytes: u64) -> Result<(), Error> {
@@ -298,4 +425,14 @@ fn zero_fill<S: Storage>(storage: &S, file: &S::File, len_bytes: u64) -> Result<
         offset += left as u64;
     }
     Ok(())
+}
+
+/// A buffer of at least `len_bytes`, one that was given back if any is long enough.
+fn take_buffer<S: Storage>(
+    storage: &S,
+    buffers: &mut Vec<AlignedBuf>,
+    len_bytes: usize,
+) -> AlignedBuf {
+    let fitting = buffers.iter().position(|buffer| buffer.len() >= len_bytes);
+    fitting.map_or_else(|| storage.alloc(len_bytes), |index| buffers.swap_remove(index))
 }

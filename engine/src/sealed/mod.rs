@@ -75,7 +75,7 @@ impl FileKind {
 }
 
 /// Names a sealed file from outside: number, length, and the checksum in its header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct FileRef {
     pub(crate) number: u64,
     pub(crate) len_bytes: u64,

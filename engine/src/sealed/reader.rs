@@ -3,7 +3,8 @@
 use crate::damage::{Corruption, Damage};
 use crate::error::OpenError;
 use crate::sealed::{
-    BLOCK, FileKind, FileRef, Layout, LayoutFault, Section, UNIT_LEN_BYTES, VERSION, unit_crc,
+    BLOCK, FileKind, FileRef, Ident, Layout, LayoutFault, Section, UNIT_LEN_BYTES, VERSION,
+    unit_crc,
 };
 use gannet_storage::{ErrorKind, FileName, SealedFile, Storage};
 use std::ops::{Deref, Range};
@@ -85,6 +86,31 @@ impl<F: SealedFile> SealedReader<F> {
 
     pub(crate) fn lsn(&self) -> crate::damage::Lsn {
         self.layout.ident.lsn
+    }
+
+    pub(crate) fn ident(&self) -> Ident {
+        self.layout.ident
+    }
+
+    /// In the order in which they stand.
+    pub(crate) fn sections(&self) -> &[Section] {
+        &self.layout.sections
+    }
+
+    /// Checks the bytes that no checksum covers: they fill up blocks, with zeroes.
+    ///
+    /// # Errors
+    /// `Corrupt`; `Storage`.
+    pub(crate) fn check_padding(&self) -> Result<(), OpenError> {
+        let table_end = self.layout.table_offset + 4 * self.layout.units();
+        let sections = self.layout.sections.iter().map(|s| s.offset + s.len_bytes);
+        for end in sections.chain([table_end]) {
+            let padding = end..end.next_multiple_of(BLOCK);
+            if self.file.view(padding)?.iter().any(|&byte| byte != 0) {
+                return Err(Corruption::new(self.name(), end, Damage::Field("padding")).into());
+            }
+        }
+        Ok(())
     }
 
     /// Damage at byte `offset` of section `id`.

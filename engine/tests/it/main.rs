@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "where a test unwraps what is not there it should fail")]
 
+mod backup;
+mod committing;
 mod conformance;
 mod contents;
 mod damage;
@@ -10,6 +12,7 @@ mod faults;
 mod faulty;
 mod input;
 mod lies;
+mod recovery;
 #[cfg(all(feature = "uring", target_os = "linux"))]
 mod refused;
 mod reopen;

@@ -133,12 +133,7 @@ fn any_number_of_threads_recovers_and_indexes_the_same_bytes() {
     fn on(new: &impl Disk) {
         let make = |threads: usize| {
             let disk = new.fresh();
-            let with = |seed| {
-                let mut config = config(seed);
-                config.threads = threads;
-                config
-            };
-            let db = Database::open(disk.open().unwrap(), with(1)).unwrap();
+            let db = open(&disk, 1);
             db.create_collection("c", params(Metric::L2)).unwrap();
             for first in (0..3000).step_by(500) {
                 let mut batch = WriteBatch::new();
@@ -148,7 +143,9 @@ fn any_number_of_threads_recovers_and_indexes_the_same_bytes() {
                 db.commit(batch).unwrap();
             }
             drop(db);
-            let db = Database::open(disk.open().unwrap(), with(2)).unwrap();
+            let mut config = config(2);
+            config.threads = threads;
+            let db = Database::open(disk.open().unwrap(), config).unwrap();
             assert_eq!(db.recovery_report().records, 3001);
             checkpoint(&db);
             drop(db);

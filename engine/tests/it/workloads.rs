@@ -5,7 +5,7 @@
 
 use crate::contents::{Contents, checkpoint, open, params, shown, vector};
 use crate::disk::{Disk, on_each_disk};
-use gannet::{Database, Metric, WriteBatch};
+use gannet::{Database, Durability, Metric, WriteBatch};
 use gannet_testkit::campaign::{Op, Workload};
 use rayon::prelude::*;
 
@@ -29,7 +29,7 @@ fn batch(contents: &mut Contents, op: Op, attempt: u64) -> WriteBatch {
             contents.put(&mut batch, "shared", &value);
             contents.put(&mut batch, &format!("insert-{attempt}"), &value);
         }
-        Op::Put => {
+        Op::Put | Op::Buffered => {
             contents.put(&mut batch, "shared", &value);
             contents.put(&mut batch, &format!("put-{attempt}"), &value);
         }
@@ -41,7 +41,7 @@ fn batch(contents: &mut Contents, op: Op, attempt: u64) -> WriteBatch {
                 contents.delete_row(&mut batch, id);
             }
         }
-        Op::Checkpoint | Op::Close => unreachable!("{op} is no batch"),
+        Op::Tend | Op::Checkpoint | Op::Close => unreachable!("{op} is no batch"),
     }
     batch
 }
@@ -63,8 +63,12 @@ fn run(disk: &impl Disk, workload: &Workload) {
                 db.close().unwrap();
                 db = reopened(&contents);
             }
-            Op::Insert | Op::Put | Op::Delete => {
-                db.commit(batch(&mut contents, op, attempt)).unwrap();
+            Op::Tend => db.tend().unwrap(),
+            Op::Insert | Op::Put | Op::Delete | Op::Buffered => {
+                let is_buffered = op == Op::Buffered;
+                let durability =
+                    if is_buffered { Durability::Buffered } else { Durability::Strict };
+                db.commit_with(batch(&mut contents, op, attempt), durability).unwrap();
             }
         }
     }

@@ -7,41 +7,49 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
-/// What a crash may leave: every acknowledged batch, and at most the one in flight.
+/// What a crash may leave: every batch that was acknowledged as durable, and of the later ones, the
+/// one in flight included, the first so many.
 #[derive(Clone, Debug)]
 pub(super) struct Expect {
-    /// All that was acknowledged.
+    /// All that was acknowledged as durable.
     pub(super) sure: Arc<Model>,
-    /// That and the batch in flight, whole.
-    pub(super) maybe: Option<Arc<Model>>,
+    /// The contents after each later batch, in order.
+    pub(super) maybe: Vec<Arc<Model>>,
 }
 
 impl Expect {
     pub(super) fn exactly(model: Arc<Model>) -> Self {
-        Self { sure: model, maybe: None }
+        Self { sure: model, maybe: Vec::new() }
+    }
+
+    /// The contents after the last batch.
+    pub(super) fn latest(&self) -> &Arc<Model> {
+        self.maybe.last().unwrap_or(&self.sure)
     }
 
     /// Equal for equal expectations.
     pub(super) fn digest(&self) -> u128 {
-        let maybe = self.maybe.as_ref().map_or(0, |model| model.digest());
-        digest::placed(self.sure.digest(), maybe)
+        let models = self.maybe.iter().map(|model| model.digest());
+        models.fold(self.sure.digest(), digest::placed)
     }
 
     /// Which of the contents `db` shows. From then on that is what was seen: a batch seen absent
     /// may not come back, and one seen present may not go.
     ///
     /// # Errors
-    /// How it differs from both.
+    /// How it differs from the first and the last of them.
     pub(super) fn observe(&self, db: &Database<SimStorage>) -> Result<Arc<Model>, String> {
         let differs = match compare(db, &self.sure) {
             Ok(()) => return Ok(Arc::clone(&self.sure)),
             Err(differs) => differs,
         };
-        let Some(maybe) = &self.maybe else { return Err(differs) };
-        match compare(db, maybe) {
-            Ok(()) => Ok(Arc::clone(maybe)),
-            Err(other) => Err(format!("without the batch in flight: {differs}; with it: {other}")),
+        if let Some(model) = self.maybe.iter().find(|model| compare(db, model).is_ok()) {
+            return Ok(Arc::clone(model));
         }
+        Err(match self.maybe.last().map(|last| compare(db, last)) {
+            Some(Err(other)) => format!("without later batches: {differs}; with all: {other}"),
+            Some(Ok(())) | None => differs,
+        })
     }
 }
 

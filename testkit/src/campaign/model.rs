@@ -46,7 +46,7 @@ impl Model {
                 batch.put(SHARED_KEY, attempt);
                 batch.put(&format!("insert-{attempt}"), attempt);
             }
-            Op::Put => {
+            Op::Put | Op::Buffered => {
                 batch.put(SHARED_KEY, attempt);
                 batch.put(&format!("put-{attempt}"), attempt);
             }
@@ -58,7 +58,7 @@ impl Model {
                     batch.delete_row(id);
                 }
             }
-            Op::Checkpoint | Op::Close => return None,
+            Op::Tend | Op::Checkpoint | Op::Close => return None,
         }
         Some((batch.batch, batch.after))
     }

@@ -3,12 +3,14 @@
 use super::expect::{Expect, compare};
 use super::workload::Op;
 use crate::sim::{SimDisk, SimStorage, digest};
-use gannet::{Config, Database, SeededChance};
+use gannet::{Clock, Config, Database, Durability, SeededChance};
 use std::error::Error;
 use std::fmt;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// What has happened on a disk so far.
 #[derive(Clone, Debug)]
@@ -67,7 +69,8 @@ pub(super) fn visit(
     ops: &[Op],
     seed: u64,
 ) -> Result<Vec<Point>, String> {
-    let mut life = Life { disk, history: history.clone(), seed, points: Vec::new() };
+    let history = history.clone();
+    let mut life = Life { disk, clock: Arc::default(), history, seed, points: Vec::new() };
     let lived = catch_unwind(AssertUnwindSafe(|| life.live(ops)));
     let lived = lived.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
@@ -77,8 +80,25 @@ pub(super) fn visit(
     lived.map(|()| life.points)
 }
 
+/// A clock that stands still, except when it jumps.
+#[derive(Debug, Default)]
+struct JumpingClock(AtomicU64);
+
+impl JumpingClock {
+    fn advance(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Clock for JumpingClock {
+    fn now(&self) -> Duration {
+        Duration::from_secs(3600 * self.0.load(Ordering::Relaxed))
+    }
+}
+
 struct Life<'d> {
     disk: &'d SimDisk,
+    clock: Arc<JumpingClock>,
     history: History,
     seed: u64,
     points: Vec<Point>,
@@ -94,18 +114,25 @@ impl Life<'_> {
                 Op::Checkpoint => {
                     let done = db.checkpoint(&mut |_| ControlFlow::Continue(()));
                     done.map_err(|error| failed("checkpoint", &error))?;
-                    self.note(step, None);
+                    self.note(step, Some(self.all_sure()));
                 }
                 Op::Close => {
                     db.close().map_err(|error| failed("close", &error))?;
-                    self.note(step, None);
+                    self.note(step, Some(self.all_sure()));
                     db = self.open()?;
                 }
-                Op::Insert | Op::Put | Op::Delete => self.commit(&db, op, step)?,
+                Op::Tend => {
+                    // Later than any interval: buffered batches are synced, the log gets a witness
+                    // and a spare.
+                    self.clock.advance();
+                    db.tend().map_err(|error| failed("tend", &error))?;
+                    self.note(step, Some(self.all_sure()));
+                }
+                Op::Insert | Op::Put | Op::Delete | Op::Buffered => self.commit(&db, op, step)?,
             }
         }
         if !ops.is_empty() {
-            compare(&db, &self.history.expect.sure)
+            compare(&db, self.history.expect.latest())
                 .map_err(|differs| format!("at the end: {differs}"))?;
         }
         let verified = db.verify().map_err(|error| failed("verify", &error))?;
@@ -124,6 +151,7 @@ impl Life<'_> {
         let chance = digest::placed(self.seed.into(), self.history.opens.into()).to_le_bytes();
         let chance = u64::from_le_bytes(chance[..8].try_into().expect("8 of 16 bytes"));
         config.chance = Arc::new(SeededChance::new(chance));
+        config.clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
         let storage = self.disk.open().map_err(|error| failed("opening the disk", &error))?;
         let db = Database::open(storage, config).map_err(|error| failed("open", &error))?;
         let seen = self.history.expect.observe(&db)?;
@@ -133,14 +161,21 @@ impl Life<'_> {
 
     fn commit(&mut self, db: &Database<SimStorage>, op: Op, step: Step) -> Result<(), String> {
         let attempt = self.history.attempts;
-        let sure = Arc::clone(&self.history.expect.sure);
-        let (batch, after) = sure.batch(op, attempt).expect("the operation is a batch");
-        let after = Arc::new(after);
+        let latest = Arc::clone(self.history.expect.latest());
+        let (batch, after) = latest.batch(op, attempt).expect("the operation is a batch");
         self.history.attempts += 1;
-        self.history.expect.maybe = Some(Arc::clone(&after));
-        db.commit(batch).map_err(|error| failed(&op.to_string(), &error))?;
-        self.note(step, Some(Expect::exactly(after)));
+        self.history.expect.maybe.push(Arc::new(after));
+        let is_buffered = op == Op::Buffered;
+        let durability = if is_buffered { Durability::Buffered } else { Durability::Strict };
+        let done = db.commit_with(batch, durability);
+        done.map_err(|error| failed(&op.to_string(), &error))?;
+        self.note(step, (!is_buffered).then(|| self.all_sure()));
         Ok(())
+    }
+
+    /// Everything is durable.
+    fn all_sure(&self) -> Expect {
+        Expect::exactly(Arc::clone(self.history.expect.latest()))
     }
 
     /// The instants since the last note. The last of them is that of the return, at which `settled`

@@ -13,6 +13,10 @@ pub enum Op {
     Put,
     /// A batch that deletes two keys and a vector, as far as there are any.
     Delete,
+    /// As `Put`, buffered.
+    Buffered,
+    /// What the keeper does when it is due: a sync, a witness, a spare segment.
+    Tend,
     /// A checkpoint.
     Checkpoint,
     /// Close, then open again.
@@ -21,14 +25,23 @@ pub enum Op {
 
 impl Op {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Insert, Self::Put, Self::Delete, Self::Checkpoint, Self::Close];
+    pub const ALL: [Self; 7] = [
+        Self::Insert,
+        Self::Put,
+        Self::Delete,
+        Self::Buffered,
+        Self::Tend,
+        Self::Checkpoint,
+        Self::Close,
+    ];
 
     const fn text(self) -> &'static str {
         match self {
             Self::Insert => "insert",
             Self::Put => "put",
             Self::Delete => "delete",
+            Self::Buffered => "buffered",
+            Self::Tend => "tend",
             Self::Checkpoint => "checkpoint",
             Self::Close => "close",
         }
@@ -94,7 +107,7 @@ mod tests {
     #[test]
     fn every_workload_comes_once_and_can_be_read_back() {
         let all = Workload::all(3);
-        assert_eq!(all.len(), 5 + 25 + 125);
+        assert_eq!(all.len(), 7 + 49 + 343);
         assert_eq!(all.iter().collect::<HashSet<_>>().len(), all.len());
         for workload in all {
             assert_eq!(workload.to_string().parse(), Ok(workload));

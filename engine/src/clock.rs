@@ -1,0 +1,27 @@
+//! What time it is: an argument of the engine, so that a simulator can say.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// A source of time that never goes back.
+pub trait Clock: fmt::Debug + Send + Sync {
+    /// Time since some fixed moment.
+    fn now(&self) -> Duration;
+}
+
+/// The operating system's monotonic clock.
+#[derive(Debug)]
+pub struct SystemClock(Instant);
+
+impl Default for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "the one place where the engine asks for time")]
+    fn default() -> Self {
+        Self(Instant::now())
+    }
+}
+
+impl Clock for SystemClock {
+    fn now(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
