@@ -9,9 +9,7 @@
 use crate::interrupt::Interrupted;
 use crate::{SENTINEL, again, assert_filled, depth, open, sealed};
 use gannet_backend_uring::{UringQueue, UringSealed};
-use gannet_storage::{
-    AlignedBuf, BLOCK_SIZE, DirOptions, ReadFile, ReadQueue, SealedFile, Storage,
-};
+use gannet_storage::{AlignedBuf, BLOCK_SIZE, ReadFile, ReadQueue, SealedFile, Storage};
 use gannet_testkit::sim::SimRng;
 
 const BLOCKS: usize = 1024;
@@ -118,7 +116,5 @@ fn queues_are_leaked_with_reads_in_flight() {
         let mut process = again::process_at(&[], TEST, dir.path(), &seed.to_string());
         again::run(&mut process);
     }
-    let mut options = DirOptions::existing();
-    options.lock_wait = std::time::Duration::from_secs(10);
-    gannet_backend_uring::UringStorage::open(&dir.path().join("db"), &options).unwrap();
+    drop(open(&dir.path().join("db"), true));
 }

@@ -23,6 +23,7 @@ use gannet_storage::{
 use gannet_testkit::mount::{Mount, NoMount};
 use std::num::NonZeroU16;
 use std::path::Path;
+use std::time::Duration;
 
 fn try_open(dir: &Path, direct_io: bool) -> Result<UringStorage, Error> {
     let mut options = UringOptions::default();
@@ -30,8 +31,14 @@ fn try_open(dir: &Path, direct_io: bool) -> Result<UringStorage, Error> {
     UringStorage::open_with(dir, &DirOptions::create(), &options)
 }
 
+/// Waits as long as it takes: the lock of a process that has ended is free when the kernel has taken
+/// its rings down, of which a test may have leaked hundreds.
 fn open(dir: &Path, direct_io: bool) -> UringStorage {
-    try_open(dir, direct_io).unwrap()
+    let mut uring = UringOptions::default();
+    uring.direct_io = direct_io;
+    let mut options = DirOptions::create();
+    options.lock_wait = Duration::from_secs(60);
+    UringStorage::open_with(dir, &options, &uring).unwrap()
 }
 
 fn name() -> FileName {
