@@ -31,8 +31,8 @@ fn try_open(dir: &Path, direct_io: bool) -> Result<UringStorage, Error> {
     UringStorage::open_with(dir, &DirOptions::create(), &options)
 }
 
-/// Waits as long as it takes: the lock of a process that has ended is free when the kernel has taken
-/// its rings down, of which a test may have leaked hundreds.
+/// Waits as long as it takes: the lock of a process that has ended is free when the kernel has
+/// taken its rings down, of which a test may have leaked hundreds.
 fn open(dir: &Path, direct_io: bool) -> UringStorage {
     let mut uring = UringOptions::default();
     uring.direct_io = direct_io;
