@@ -77,7 +77,6 @@ impl<S: Storage> Core<S> {
         &self,
         progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<CheckpointReport, CheckpointError> {
-        let _guard = self.poison_on_panic();
         let mut writer = self.exclusive();
         self.check_poison().map_err(|()| CheckpointError::Poisoned)?;
         let indexed_rows = self.index(progress)?;

@@ -5,7 +5,7 @@
 
 use crate::backup::Pins;
 use crate::clock::Clock;
-use crate::commit::queue::{Queue, SpareWork};
+use crate::commit::queue::Queue;
 use crate::config::{Config, Durability};
 use crate::error::{CloseError, OpenError, ReadError};
 use crate::id::Id;
@@ -17,7 +17,7 @@ use crate::root;
 use crate::state::State;
 use crate::workers::Workers;
 use gannet_hnsw::SearchContext;
-use gannet_storage::{Error as StorageError, ErrorKind, Op, SealedFile, Storage};
+use gannet_storage::{Error as StorageError, SealedFile, Storage};
 use parking_lot::{Condvar, Mutex, RwLock};
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
@@ -82,13 +82,7 @@ pub(crate) struct PoisonOnPanic<'c, S: Storage> {
 impl<S: Storage> Drop for PoisonOnPanic<'_, S> {
     fn drop(&mut self) {
         if std::thread::panicking() && !self.was_panicking {
-            let error = StorageError::new(ErrorKind::Failed, Op::Write, "log");
-            let error = error.because("a thread that was writing panicked");
-            let mut queue = self.core.queue.lock();
-            self.core.fail_all(&mut queue, &error);
-            // Whoever was making it: nobody waits for it any more.
-            queue.keeper.spare = SpareWork::GaveUp;
-            self.core.changed.notify_all();
+            self.core.end_by_panic(&mut self.core.queue.lock());
         }
     }
 }

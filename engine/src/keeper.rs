@@ -115,7 +115,6 @@ impl<S: Storage> Core<S> {
                     // A refusal is told to whoever needs the segment and makes it himself.
                     if let AppendError::Failed(error) = AppendError::before_writing(error) {
                         self.fail_all(&mut queue, &error);
-                        self.changed.notify_all();
                         return Err(CommitError::Unknown(error));
                     }
                 }

@@ -75,7 +75,6 @@ impl<S: Storage> Database<S> {
     /// Only where nothing can be judged; faults are in the report.
     pub fn verify(&self) -> Result<VerifyReport, StorageError> {
         let core = &self.core;
-        let _guard = core.poison_on_panic();
         let mut writer = core.exclusive();
         if core.check_poison().is_ok() && writer.log.rotate(&core.storage).is_err() {
             core.poison();

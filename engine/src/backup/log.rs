@@ -10,7 +10,7 @@ use crate::damage::{Corruption, Damage};
 use crate::error::OpenError;
 use crate::log::LogPosition;
 use crate::log::frame::HEADER_LEN_BYTES;
-use crate::log::recover::{header_in, not_opened};
+use crate::log::live::{header_in, not_opened};
 use crate::log::scan::scan;
 use crate::log::segment::{self, SegmentHeader, file_name};
 use gannet_storage::{

@@ -17,7 +17,9 @@ use crate::database::{Core, Writer};
 use crate::error::CommitError;
 use crate::log::writer::AppendError;
 use crate::sequence::Sequenced;
-use gannet_storage::{Durability as Level, Error as StorageError, Storage, WriteFile};
+use gannet_storage::{
+    Durability as Level, Error as StorageError, ErrorKind, Op, Storage, WriteFile,
+};
 use parking_lot::MutexGuard;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -200,6 +202,11 @@ impl<S: Storage> Core<S> {
                 return queue;
             }
         }
+        if self.check_poison().is_err() {
+            // Also by what is no failure of the log: a checkpoint that could not sync names.
+            self.end_waiting(&mut queue);
+            return queue;
+        }
         let mut queue = match self.with_room(queue) {
             Ok(queue) => queue,
             Err(queue) => return queue,
@@ -268,7 +275,8 @@ impl<S: Storage> Core<S> {
         let synced = self.sync(&mut queue);
         queue.drains -= 1;
         self.changed.notify_all();
-        if synced.is_err() {
+        if synced.is_err() || self.check_poison().is_err() {
+            self.end_waiting(&mut queue);
             return Err(queue);
         }
         let (count, body_len) = queue.next_group();
@@ -309,7 +317,7 @@ impl<S: Storage> Core<S> {
         self.wait_until_drained(&mut queue);
         queue.drains -= 1;
         self.changed.notify_all();
-        Exclusive { queue }
+        Exclusive { core: self, queue, was_panicking: std::thread::panicking() }
     }
 
     /// Writes and acknowledges everything that waits.
@@ -390,11 +398,25 @@ impl<S: Storage> Core<S> {
         for batch in queue.groups.drain(..).flat_map(|group| group.batches) {
             batch.outcome.finish(Err(CommitError::Unknown(copy_of(error))));
         }
+        self.end_waiting(queue);
+        queue.writer.log.abandon();
+    }
+
+    /// A panic began while the log was worked on.
+    pub(crate) fn end_by_panic(&self, queue: &mut Queue<S>) {
+        let error = StorageError::new(ErrorKind::Failed, Op::Write, "log");
+        self.fail_all(queue, &error.because("a thread that was writing panicked"));
+        // Whoever was making it: nobody waits for it any more.
+        queue.keeper.spare = SpareWork::GaveUp;
+    }
+
+    /// The database is poisoned, and no group is in flight.
+    fn end_waiting(&self, queue: &mut Queue<S>) {
         for batch in queue.waiting.drain(..) {
             batch.outcome.finish(Err(CommitError::Poisoned));
         }
         queue.forget();
-        queue.writer.log.abandon();
+        self.changed.notify_all();
     }
 
     /// Nothing of what waits was written, and no group is in flight.
@@ -438,9 +460,12 @@ impl<S: Storage> Queue<S> {
     }
 }
 
-/// The queue while no group is in flight. Batches may wait; they are written after it.
+/// The queue while no group is in flight. Batches may wait; they are written after it. A panic while
+/// it is held poisons: a frame may be composed and not written.
 pub(crate) struct Exclusive<'q, S: Storage> {
+    core: &'q Core<S>,
     queue: MutexGuard<'q, Queue<S>>,
+    was_panicking: bool,
 }
 
 impl<S: Storage> std::ops::Deref for Exclusive<'_, S> {
@@ -459,7 +484,9 @@ impl<S: Storage> std::ops::DerefMut for Exclusive<'_, S> {
 
 impl<S: Storage> Drop for Exclusive<'_, S> {
     fn drop(&mut self) {
-        if self.queue.can_begin() {
+        if std::thread::panicking() && !self.was_panicking {
+            self.core.end_by_panic(&mut self.queue);
+        } else if self.queue.can_begin() {
             self.queue.call();
         }
     }

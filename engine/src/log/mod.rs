@@ -7,7 +7,7 @@
 
 pub(crate) mod aside;
 pub(crate) mod frame;
-mod live;
+pub(crate) mod live;
 pub(crate) mod recover;
 pub(crate) mod scan;
 pub(crate) mod segment;

@@ -11,7 +11,6 @@ use crate::log::LogPosition;
 use crate::log::aside::{Cut, last_known};
 use crate::log::frame;
 use crate::log::live::{Segment, live_segments};
-pub(crate) use crate::log::live::{header_in, not_opened};
 use crate::log::scan::{FramePlace, Scan, Stop, scan_file, witness};
 use crate::log::segment::SegmentHeader;
 use crate::log::window::PiecePool;

@@ -2,10 +2,13 @@
 
 use crate::contents::{Contents, config, open, params, shown, vector};
 use crate::disk::{Disk, on_each_disk};
-use gannet::storage::{ErrorKind, Storage};
+use gannet::storage::{ErrorKind, MemStorage, Storage};
 use gannet::{Clock, CommitError, Config, Database, Durability, Id, Metric, WriteBatch};
+use gannet_testkit::fault::{Action, Calls, FaultStorage, Faults, Rule};
 use gannet_testkit::sim::{CrashPlan, SimDisk, SimStorage};
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -192,6 +195,58 @@ fn after_a_failed_write_nothing_in_flight_is_acknowledged_and_nobody_hangs() {
         assert!(matches!(db.commit(put("d", b"1")), Err(CommitError::Poisoned)));
         assert!(matches!(db.flush(), Err(CommitError::Poisoned)));
         assert_eq!(shown(&db, 1), before);
+    }
+}
+
+#[test]
+fn what_waits_is_not_acknowledged_after_a_checkpoint_that_poisoned() {
+    let mut poisoned = 0;
+    for nth in 1.. {
+        let disk = SimDisk::new();
+        let db = with(&disk, |_| {});
+        db.commit(put("before", b"1")).unwrap();
+        let ticket = db.submit(put("waits", b"1")).unwrap();
+        disk.fail_nth(nth, ErrorKind::Io, false);
+        let made = db.checkpoint(&mut |_| ControlFlow::Continue(()));
+        disk.fail_nth(u64::MAX, ErrorKind::Io, false);
+        let waited = ticket.wait();
+        match db.commit(put("after", b"1")) {
+            Ok(_) => assert!(waited.is_ok(), "{nth}: {waited:?}"),
+            Err(CommitError::Poisoned) => {
+                assert!(matches!(waited, Err(CommitError::Poisoned)), "{nth}: {waited:?}");
+                poisoned += 1;
+            }
+            Err(error) => panic!("{nth}: {error:?}"),
+        }
+        if made.is_ok() {
+            break;
+        }
+    }
+    assert!(poisoned >= 3, "marker, names, slot: {poisoned}");
+}
+
+#[test]
+fn a_panic_in_any_write_of_a_backup_loses_no_later_commit() {
+    for nth in 1.. {
+        let memory = Arc::new(MemStorage::new());
+        let faults = Faults::default();
+        let open = |seed| {
+            let storage = FaultStorage::over(Arc::clone(&memory), faults.clone());
+            Database::open(storage, config(seed)).unwrap()
+        };
+        let db = open(1);
+        db.commit(put("before", b"1")).unwrap();
+        faults.add(Rule::once(Calls::Writes, nth, Action::Panic));
+        let backup = catch_unwind(AssertUnwindSafe(|| db.backup(&MemStorage::new()).unwrap()));
+        faults.clear();
+        let after = db.commit(put("after", b"1")).is_ok();
+        drop(db);
+        assert_eq!(open(2).get("kv", b"after").unwrap().is_some(), after, "{nth}");
+        if backup.is_ok() {
+            assert!(nth > 1 && after, "{nth}");
+            break;
+        }
+        assert!(!after, "{nth}: a panic poisons");
     }
 }
 
