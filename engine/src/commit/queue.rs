@@ -460,8 +460,8 @@ impl<S: Storage> Queue<S> {
     }
 }
 
-/// The queue while no group is in flight. Batches may wait; they are written after it. A panic while
-/// it is held poisons: a frame may be composed and not written.
+/// The queue while no group is in flight. Batches may wait; they are written after it. A panic
+/// while it is held poisons: a frame may be composed and not written.
 pub(crate) struct Exclusive<'q, S: Storage> {
     core: &'q Core<S>,
     queue: MutexGuard<'q, Queue<S>>,
