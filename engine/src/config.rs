@@ -12,6 +12,10 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Durability {
+    /// Memory has it: no file is written, and it is gone with the database, unless
+    /// [`Database::backup`](crate::Database::backup) exports it. Of a whole database alone, and of
+    /// one that begins with nothing.
+    InMemory,
     /// The operating system has it: a kill of the process loses nothing. A power cut loses at most
     /// what was committed in the last [`Config::sync_interval`], or [`Config::sync_bytes`] of it,
     /// and always the latest: what is left is a state that readers saw.
@@ -35,17 +39,26 @@ pub enum RecoveryMode {
 
 /// How a database works. Start from a preset and change fields.
 ///
-/// | | [`max_throughput`](Self::max_throughput) | [`balanced`](Self::balanced) |
-/// | --- | --- | --- |
-/// | `durability` | `Buffered` | `Strict` |
-/// | `segment_bytes` | 64 MiB | 64 MiB |
-/// | `sync_interval` | 100 ms | 100 ms |
-/// | `sync_bytes` | 16 MiB | 16 MiB |
-/// | `group_delay_us` | 0 | 0 |
-/// | `group_bytes_max` | 1 MiB | 1 MiB |
-/// | `inflight_bytes_max` | 64 MiB | 64 MiB |
-/// | `threads` | 0 | 0 |
-/// | `recovery` | `Strict` | `Strict` |
+/// | | [`max_throughput`] | [`balanced`] | [`max_durability`] |
+/// | --- | --- | --- | --- |
+/// | `durability` | `Buffered` | `Strict` | `Strict` |
+/// | `segment_bytes` | 64 MiB | 64 MiB | 64 MiB |
+/// | `sync_interval` | 100 ms | 100 ms | 100 ms |
+/// | `sync_bytes` | 16 MiB | 16 MiB | 16 MiB |
+/// | `group_delay_us` | 0 | 0 | 0 |
+/// | `group_bytes_max` | 1 MiB | 1 MiB | 1 MiB |
+/// | `inflight_bytes_max` | 64 MiB | 64 MiB | 64 MiB |
+/// | `checkpoint_bytes` | 64 MiB | 64 MiB | 64 MiB |
+/// | `log_bytes_max` | 512 MiB | 512 MiB | 512 MiB |
+/// | `checkpoint_age` | 10 min | 10 min | 10 min |
+/// | `checkpoint_on_close` | no | no | no |
+/// | `checkpoint_readback` | no | no | yes |
+/// | `threads` | 0 | 0 | 0 |
+/// | `recovery` | `Strict` | `Strict` | `Strict` |
+///
+/// [`max_throughput`]: Self::max_throughput
+/// [`balanced`]: Self::balanced
+/// [`max_durability`]: Self::max_durability
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Config {
@@ -65,6 +78,21 @@ pub struct Config {
     pub group_bytes_max: usize,
     /// Bytes of records that are not acknowledged, beyond which committers wait, 4 KiB to 1 GiB.
     pub inflight_bytes_max: usize,
+    /// A checkpoint is made when records of so many bytes were logged since the one before, 64 KiB
+    /// to 1 TiB. Such a checkpoint puts no rows into graphs.
+    pub checkpoint_bytes: u64,
+    /// A checkpoint is also made when the log since the one before takes half of so many bytes on
+    /// the disk; while one is being made, commits wait where the log takes all of it. 1 MiB to
+    /// 1 TiB. The log of two checkpoints is kept, so the disk holds up to twice as much.
+    pub log_bytes_max: u64,
+    /// A checkpoint is also made when the first record since the one before is so old, 1 s to 365
+    /// days.
+    pub checkpoint_age: Duration,
+    /// [`Database::close`](crate::Database::close) makes a checkpoint: opening has nothing to
+    /// replay then.
+    pub checkpoint_on_close: bool,
+    /// What a checkpoint wrote is read from the media, every byte, before it is published.
+    pub checkpoint_readback: bool,
     /// Threads of parallel loops (log scan, graph building, checks); 0 means one a core. 1 means
     /// that everything runs on the caller's thread, also what else a thread of the database does:
     /// see [`Database::tend`](crate::Database::tend).
@@ -95,11 +123,23 @@ impl Config {
             group_delay_us: 0,
             group_bytes_max: 1 << 20,
             inflight_bytes_max: 64 << 20,
+            checkpoint_bytes: 64 << 20,
+            log_bytes_max: 512 << 20,
+            checkpoint_age: Duration::from_secs(600),
+            checkpoint_on_close: false,
+            checkpoint_readback: false,
             threads: 0,
             recovery: RecoveryMode::Strict,
             chance: Arc::new(SystemChance),
             clock: Arc::new(SystemClock::default()),
         }
+    }
+
+    /// As [`balanced`](Self::balanced), and what a checkpoint wrote is read back before it is
+    /// published: a device that lost or misplaced a write is noticed while the log still has it.
+    #[must_use]
+    pub fn max_durability() -> Self {
+        Self { checkpoint_readback: true, ..Self::balanced() }
     }
 
     /// # Errors
@@ -120,6 +160,10 @@ impl Config {
         check("group_delay_us", self.group_delay_us.into(), 0..=100_000)?;
         check("group_bytes_max", group, 4 * KIB..=BATCH_LEN_BYTES_MAX as u64)?;
         check("inflight_bytes_max", in_flight, 4 * KIB..=GIB)?;
+        check("checkpoint_bytes", self.checkpoint_bytes, 64 * KIB..=1024 * GIB)?;
+        check("log_bytes_max", self.log_bytes_max, 1024 * KIB..=1024 * GIB)?;
+        let ages = 1_000_000..=365 * 86_400 * 1_000_000;
+        check("checkpoint_age, in us,", micros(self.checkpoint_age), ages)?;
         if !self.segment_bytes.is_multiple_of(BLOCK_SIZE as u64) {
             let found = self.segment_bytes;
             return Err(ConfigError::WholeBlocks { field: "segment_bytes", found });
@@ -176,6 +220,7 @@ mod tests {
         for (config, durability) in [
             (Config::max_throughput(), Durability::Buffered),
             (Config::balanced(), Durability::Strict),
+            (Config::max_durability(), Durability::Strict),
         ] {
             assert_eq!(config.validate(), Ok(()));
             assert_eq!(config.durability, durability);
@@ -184,7 +229,13 @@ mod tests {
             assert_eq!((config.group_delay_us, config.group_bytes_max), (0, 1 << 20));
             assert_eq!((config.inflight_bytes_max, config.threads), (64 << 20, 0));
             assert_eq!(config.recovery, RecoveryMode::Strict);
+            assert_eq!((config.checkpoint_bytes, config.log_bytes_max), (64 << 20, 512 << 20));
+            assert_eq!(config.checkpoint_age, Duration::from_mins(10));
+            assert!(!config.checkpoint_on_close);
         }
+        let reads_back = [Config::max_throughput(), Config::balanced(), Config::max_durability()]
+            .map(|config| config.checkpoint_readback);
+        assert_eq!(reads_back, [false, false, true]);
     }
 
     #[test]
@@ -202,6 +253,9 @@ mod tests {
         assert_eq!(refused(|c| c.group_delay_us = 100_001), Some("group_delay_us"));
         assert_eq!(refused(|c| c.group_bytes_max = usize::MAX), Some("group_bytes_max"));
         assert_eq!(refused(|c| c.inflight_bytes_max = 0), Some("inflight_bytes_max"));
+        assert_eq!(refused(|c| c.checkpoint_bytes = 0), Some("checkpoint_bytes"));
+        assert_eq!(refused(|c| c.log_bytes_max = 0), Some("log_bytes_max"));
+        assert_eq!(refused(|c| c.checkpoint_age = zero), Some("checkpoint_age, in us,"));
     }
 
     #[test]

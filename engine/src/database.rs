@@ -4,6 +4,8 @@
 //! searching in `search`, checkpoints in `checkpoint`.
 
 use crate::backup::Pins;
+use crate::checkpoint::reserve::Reserve;
+use crate::checkpoint::schedule::Schedule;
 use crate::clock::Clock;
 use crate::commit::queue::Queue;
 use crate::config::{Config, Durability};
@@ -12,6 +14,7 @@ use crate::id::Id;
 use crate::keeper::Keeper;
 use crate::log::writer::{AppendError, LogWriter};
 use crate::manifest::Manifest;
+use crate::names::Names;
 use crate::open::{RecoveryReport, recover_database};
 use crate::root;
 use crate::state::State;
@@ -30,7 +33,7 @@ pub(crate) type ViewOf<S> = <<S as Storage>::Sealed as SealedFile>::View;
 /// being dropped, which loses nothing that was acknowledged.
 pub struct Database<S: Storage> {
     // In this order: the keeper ends before the rest goes.
-    keeper: Option<Keeper<S>>,
+    pub(crate) keeper: Option<Keeper<S>>,
     pub(crate) core: Arc<Core<S>>,
 }
 
@@ -38,6 +41,15 @@ pub struct Database<S: Storage> {
 pub(crate) struct Core<S: Storage> {
     pub(crate) storage: S,
     pub(crate) workers: Workers,
+    /// Held by whoever makes a checkpoint or works on its files.
+    pub(crate) upkeep: Mutex<()>,
+    pub(crate) names: Arc<Names>,
+    pub(crate) reserve: Reserve,
+    /// What a checkpoint wrote is read from the media before it is published.
+    pub(crate) reads_back: bool,
+    checkpoints_on_close: bool,
+    /// The keeper is to end: what it does must not take long any more.
+    pub(crate) is_closing: AtomicBool,
     pub(crate) queue: Mutex<Queue<S>>,
     /// A group has ended, or a line of the queue is open again.
     pub(crate) changed: Condvar,
@@ -100,11 +112,19 @@ impl<S: Storage> Database<S> {
         config.validate()?;
         let workers = Workers::new(config.threads);
         let executor = workers.executor().map_err(|error| OpenError::Threads(error.into()))?;
-        let recovered = recover_database(&storage, &config, executor)?;
+        let names = Arc::new(Names::default());
+        let recovered = recover_database(&storage, &config, executor, &names)?;
+        let schedule = Schedule::new(&config, recovered.report.log_bytes, recovered.segment_bytes);
         let core = Core {
             storage,
             workers,
-            queue: Mutex::new(Queue::new(recovered.writer, &config)),
+            upkeep: Mutex::new(()),
+            names,
+            reserve: Reserve::default(),
+            reads_back: config.checkpoint_readback,
+            checkpoints_on_close: config.checkpoint_on_close,
+            is_closing: AtomicBool::new(false),
+            queue: Mutex::new(Queue::new(recovered.writer, &config, schedule)),
             changed: Condvar::new(),
             work: Condvar::new(),
             gathering: Condvar::new(),
@@ -187,7 +207,7 @@ impl<S: Storage> Database<S> {
             bytes += key.len() + value.len();
             is_first || bytes <= STEP_BYTES
         };
-        let entries = keyspace.entries.range::<[u8], _>((from, to)).take_while(fits);
+        let entries = keyspace.entries.range(from, to).take_while(fits);
         entries.map(|(key, value)| (key.clone(), value.clone())).collect()
     }
 
@@ -203,8 +223,9 @@ impl<S: Storage> Database<S> {
         Ok(collection.row_of(id).map(|row| collection.vector(row)))
     }
 
-    /// Ends work in order: leaves a witness that the last commit was durable, so that damage to it
-    /// is told from a torn write.
+    /// Ends work in order: makes a checkpoint if
+    /// [`checkpoint_on_close`](Config::checkpoint_on_close) says so, and leaves a witness that the
+    /// last commit was durable, so that damage to it is told from a torn write.
     ///
     /// # Errors
     /// [`CloseError`]. Nothing that was acknowledged is lost by that.
@@ -213,6 +234,11 @@ impl<S: Storage> Database<S> {
         drop(self.keeper);
         if self.core.check_poison().is_err() {
             return Err(CloseError::Poisoned);
+        }
+        if self.core.checkpoints_on_close {
+            let _one = self.core.upkeep.lock();
+            let made = self.core.checkpoint(&mut |_| ControlFlow::Continue(()), &|| Ok(()));
+            made.map_err(CloseError::Checkpoint)?;
         }
         let witness = self.core.exclusive().log.witness(&self.core.storage);
         witness.map_err(CloseError::Witness)
@@ -234,6 +260,19 @@ impl<S: Storage> Core<S> {
 
     pub(crate) fn check_poison(&self) -> Result<(), ()> {
         if self.poisoned.load(Ordering::Acquire) { Err(()) } else { Ok(()) }
+    }
+
+    /// Whether nothing is to be written.
+    pub(crate) fn is_in_memory(&self) -> bool {
+        self.durability == Durability::InMemory
+    }
+
+    /// Poisons the database, ends what is in flight, and gives the error back.
+    pub(crate) fn fail(&self, error: StorageError) -> StorageError {
+        // At once: what is acknowledged after this was durable before it.
+        self.poison();
+        self.fail_all(&mut self.queue.lock(), &error);
+        error
     }
 
     pub(crate) fn poison(&self) {

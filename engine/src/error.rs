@@ -18,6 +18,9 @@ pub enum OpenError {
     /// Primary data is damaged, and no older checkpoint with its log makes up for it.
     #[error("the database is damaged")]
     Corrupt(#[from] Corruption),
+    /// A database in memory begins with nothing.
+    #[error("there is a database: one in memory begins with nothing")]
+    InMemory,
     /// The directory has files, but no database.
     #[error("not a database: {file} is not a file of one")]
     NotADatabase {
@@ -58,6 +61,11 @@ pub enum CommitError {
         /// Its name.
         name: String,
     },
+    /// A database in memory makes nothing durable, and one on a storage makes everything so.
+    #[error(
+        "not as durable as asked: whether a database is in memory is decided when it is opened"
+    )]
+    InMemory,
     /// There is one of that name with other parameters.
     #[error("collection `{name}` exists with {existing}, not {asked}")]
     CollectionExists {
@@ -169,6 +177,9 @@ pub enum CloseError {
     /// the next one, will be taken for a torn write.
     #[error("the witness of the last commit was not written")]
     Witness(#[source] StorageError),
+    /// The checkpoint that closing makes was not made; there is no witness either.
+    #[error("the checkpoint at closing was not made")]
+    Checkpoint(#[source] CheckpointError),
     /// An earlier write had failed.
     #[error("an earlier write failed: reopen the database to see what is durable")]
     Poisoned,
@@ -245,6 +256,9 @@ pub enum CheckpointError {
     /// The storage refused.
     #[error("the checkpoint could not be written")]
     Storage(#[from] StorageError),
+    /// A file does not hold what was written, or could not be read.
+    #[error("a file of the checkpoint is not as it was written")]
+    ReadBack(#[source] OpenError),
     /// The caller's progress function asked to stop.
     #[error("the checkpoint was cancelled")]
     Cancelled,

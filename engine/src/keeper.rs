@@ -1,9 +1,10 @@
 //! The keeper: what a database does although nobody has asked for it just then.
 //!
 //! Writes batches that were submitted and that nobody waits for; syncs buffered commits in time;
-//! makes the next segment ahead of need; gives the last group a witness when the log is idle. All
-//! of that is [`Database::tend`], which a thread of the keeper calls when something is due, or,
-//! where there is to be no thread, the owner of the database.
+//! makes the next segment, and the reserve, ahead of need; gives the last group a witness when the
+//! log is idle; begins the checkpoints that are due. All of that is [`Database::tend`], which a
+//! thread of the keeper calls when something is due, or, where there is to be no thread, the owner
+//! of the database. Of a thread's own are checkpoints alone: they take long.
 
 use crate::commit::queue::{Queue, SpareWork};
 use crate::database::{Core, Database};
@@ -11,11 +12,15 @@ use crate::error::{CommitError, OpenError};
 use crate::log::writer::{AppendError, make_spare};
 use gannet_storage::Storage;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 /// The log is idle when nothing was acknowledged for so long.
 const IDLE: Duration = Duration::from_millis(50);
+
+/// A wait that is longer ends when somebody commits.
+const NAP: Duration = IDLE;
 
 /// The thread, which ends when this is dropped.
 pub(crate) struct Keeper<S: Storage> {
@@ -37,6 +42,7 @@ impl<S: Storage> Keeper<S> {
 
 impl<S: Storage> Drop for Keeper<S> {
     fn drop(&mut self) {
+        self.core.is_closing.store(true, Ordering::Relaxed);
         self.core.queue.lock().keeper.is_closing = true;
         self.core.work.notify_one();
         if let Some(thread) = self.thread.take() {
@@ -48,38 +54,78 @@ impl<S: Storage> Drop for Keeper<S> {
 
 impl<S: Storage> Database<S> {
     /// Does what is due: writes what was submitted, syncs buffered commits that are old enough,
-    /// makes the next log segment, gives the last commit of an idle log a witness. A thread of the
-    /// database does this by itself, unless [`Config::threads`](crate::Config::threads) is 1: then
-    /// it is for the caller to do, now and then.
+    /// makes the next log segment, gives the last commit of an idle log a witness, makes a
+    /// checkpoint. Threads of the database do this by themselves, unless
+    /// [`Config::threads`](crate::Config::threads) is 1: then it is for the caller to do, now and
+    /// then.
     ///
     /// # Errors
     /// `Unknown`, `Poisoned`: what is durable only a reopen can tell.
     pub fn tend(&self) -> Result<(), CommitError> {
-        let _guard = self.core.poison_on_panic();
-        self.core.tend()
+        let core = &self.core;
+        let _guard = core.poison_on_panic();
+        core.tend()?;
+        if self.keeper.is_none() && core.begin_due_checkpoint() {
+            // A failure is in the statistics, and tried again.
+            core.scheduled_checkpoint();
+        }
+        Ok(())
     }
 }
 
 impl<S: Storage> Core<S> {
     /// What the thread does until it shall end.
-    fn keep(&self) {
+    fn keep(self: &Arc<Self>) {
         let _guard = self.poison_on_panic();
+        let mut checkpoint = None;
         loop {
             // A failure has poisoned the database, and every commit says so.
             let _ = self.tend();
+            if self.begin_due_checkpoint() {
+                join(checkpoint.replace(self.start_checkpoint()).flatten());
+            }
             let mut queue = self.queue.lock();
             if queue.keeper.is_closing {
-                return;
+                break;
             }
-            if let Some(due) = self.next_due(&queue) {
-                let wait = due.saturating_sub(self.clock.now());
-                let _ = self.work.wait_for(&mut queue, wait);
-            } else {
-                queue.keeper.is_idle = true;
-                self.work.wait(&mut queue);
-                queue.keeper.is_idle = false;
+            let due = self.next_due(&queue);
+            let wait = due.map(|due| due.saturating_sub(self.clock.now()));
+            // Who commits tells it, but not while it would soon look by itself.
+            queue.keeper.is_idle = wait.is_none_or(|wait| wait > NAP);
+            match wait {
+                Some(wait) => drop(self.work.wait_for(&mut queue, wait)),
+                None => self.work.wait(&mut queue),
             }
+            queue.keeper.is_idle = false;
         }
+        join(checkpoint.flatten());
+    }
+
+    /// Makes the checkpoint that was begun in the schedule, on a thread of its own if there is one
+    /// to be had.
+    fn start_checkpoint(self: &Arc<Self>) -> Option<JoinHandle<()>> {
+        let core = Arc::clone(self);
+        let work = move || {
+            let _guard = core.poison_on_panic();
+            core.scheduled_checkpoint();
+        };
+        let thread = Builder::new().name("gannet-checkpoint".to_owned()).spawn(work);
+        if thread.is_err() {
+            self.scheduled_checkpoint();
+        }
+        thread.ok()
+    }
+
+    /// Whether a checkpoint is due: then it has begun, as far as the schedule knows.
+    fn begin_due_checkpoint(&self) -> bool {
+        let mut queue = self.queue.lock();
+        let is_due = !self.is_in_memory()
+            && self.check_poison().is_ok()
+            && queue.schedule.due().is_some_and(|due| due <= self.clock.now());
+        if is_due {
+            queue.schedule.begin();
+        }
+        is_due
     }
 
     /// When there is something to do next; `None` for not before somebody tells.
@@ -87,9 +133,45 @@ impl<S: Storage> Core<S> {
         if self.check_poison().is_err() {
             return None;
         }
-        let now = queue.can_begin() || queue.wants_spare().is_some();
+        let now = queue.can_begin()
+            || queue.wants_spare(false).is_some()
+            || queue.wants_reserve(self.reserve.len_bytes()).is_some();
         let witness = queue.writer.log.needs_witness().then(|| queue.last_end() + IDLE);
-        [now.then_some(Duration::ZERO), queue.sync_due(), witness].into_iter().flatten().min()
+        let checkpoint = queue.schedule.due().filter(|_| !self.is_in_memory());
+        let dues = [now.then_some(Duration::ZERO), queue.sync_due(), witness, checkpoint];
+        dues.into_iter().flatten().min()
+    }
+
+    /// Makes the next segment now if none is ready; `is_soon` if the active one will be left before
+    /// it is full.
+    pub(crate) fn prepare_segment(&self, is_soon: bool) -> Result<(), CommitError> {
+        let mut queue = self.queue.lock();
+        let Some(segment) = queue.wants_spare(is_soon) else { return Ok(()) };
+        queue.keeper.spare = SpareWork::Making;
+        let is_cached = queue.writer.log.is_cached();
+        drop(queue);
+        let made = make_spare(&self.storage, &self.names, segment, is_cached);
+        queue = self.queue.lock();
+        queue.keeper.spare = SpareWork::Ready;
+        let ended = match made {
+            Ok(spare) => {
+                queue.writer.log.add_spare(spare);
+                Ok(())
+            }
+            Err(error) => {
+                queue.keeper.spare = SpareWork::GaveUp;
+                // A refusal is told to whoever needs the segment and makes it himself.
+                match AppendError::before_writing(error) {
+                    AppendError::Refused(_) => Ok(()),
+                    AppendError::Failed(error) => {
+                        self.fail_all(&mut queue, &error);
+                        Err(CommitError::Unknown(error))
+                    }
+                }
+            }
+        };
+        self.changed.notify_all();
+        ended
     }
 
     fn tend(&self) -> Result<(), CommitError> {
@@ -101,26 +183,16 @@ impl<S: Storage> Core<S> {
         if queue.sync_due().is_some_and(|due| due <= self.clock.now()) {
             self.sync(&mut queue)?;
         }
-        if let Some((number, len_bytes)) = queue.wants_spare() {
-            queue.keeper.spare = SpareWork::Making;
-            let is_cached = queue.writer.log.is_cached();
-            drop(queue);
-            let made = make_spare(&self.storage, number, len_bytes, is_cached);
-            queue = self.queue.lock();
-            queue.keeper.spare = SpareWork::Ready;
-            match made {
-                Ok(spare) => queue.writer.log.add_spare(spare),
-                Err(error) => {
-                    queue.keeper.spare = SpareWork::GaveUp;
-                    // A refusal is told to whoever needs the segment and makes it himself.
-                    if let AppendError::Failed(error) = AppendError::before_writing(error) {
-                        self.fail_all(&mut queue, &error);
-                        return Err(CommitError::Unknown(error));
-                    }
-                }
-            }
-            self.changed.notify_all();
+        drop(queue);
+        self.prepare_segment(false)?;
+        let wanted = self.queue.lock().wants_reserve(self.reserve.len_bytes());
+        if let Some(len_bytes) = wanted
+            && self.grow_reserve(len_bytes).is_err()
+        {
+            // The database does without: what was written to it says nothing of the log.
+            self.queue.lock().keeper.lacks_reserve = true;
         }
+        let mut queue = self.queue.lock();
         let is_idle = queue.is_quiet() && queue.last_end() + IDLE <= self.clock.now();
         if is_idle && queue.writer.log.needs_witness() {
             let witness = queue.writer.log.witness(&self.storage);
@@ -130,5 +202,12 @@ impl<S: Storage> Core<S> {
             }
         }
         Ok(())
+    }
+}
+
+fn join(thread: Option<JoinHandle<()>>) {
+    if let Some(thread) = thread {
+        // A panic in it has poisoned the database.
+        let _ = thread.join();
     }
 }

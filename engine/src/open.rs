@@ -5,6 +5,7 @@
 //! used is built again from its rows.
 
 use crate::backup::Pins;
+use crate::checkpoint::reserve;
 use crate::collection::{Collection, LoadedGraph};
 use crate::config::{Config, Durability, RecoveryMode};
 use crate::damage::{Corruption, Damage, Lsn};
@@ -17,6 +18,7 @@ use crate::log::recover::{LogEnd, LogSource, recover_with};
 use crate::log::segment;
 use crate::log::writer::LogWriter;
 use crate::manifest::Manifest;
+use crate::names::Names;
 use crate::replay::Decoded;
 use crate::root::{self, Slot};
 use crate::sealed::FileKind;
@@ -87,6 +89,8 @@ pub(crate) struct Recovered<S: Storage> {
     pub(crate) state: State<ViewOf<S>>,
     pub(crate) writer: Writer<S>,
     pub(crate) report: RecoveryReport,
+    /// Length of the segments behind the checkpoint.
+    pub(crate) segment_bytes: u64,
 }
 
 /// Finds the newest state that can be had.
@@ -97,18 +101,27 @@ pub(crate) fn recover_database<S: Storage>(
     storage: &S,
     config: &Config,
     executor: &Executor,
+    names: &Arc<Names>,
 ) -> Result<Recovered<S>, OpenError> {
     settle_names(storage)?;
     let files = storage.list()?;
     let Some(root) = root::read(storage)? else {
-        return begin(&files, config);
+        return begin(&files, config, names);
     };
+    if config.durability == Durability::InMemory {
+        return Err(OpenError::InMemory);
+    }
     let slots = root.newest_first();
     let generation = slots[0].1.generation;
     let finish = |mut recovered: Recovered<S>, index, fallbacks| {
         recovered.writer.slot = Some(index);
         recovered.writer.generation = generation;
         recovered.writer.next_file = next_file(&files);
+        let log_first = recovered.writer.manifest.log_first;
+        let is_behind = |meta: &&FileMeta| {
+            segment::number_of(&meta.name).is_some_and(|number| number >= log_first)
+        };
+        recovered.segment_bytes = files.iter().filter(is_behind).map(|m| m.len_bytes).sum();
         recovered.report.fallbacks = fallbacks;
         recovered.report.root_damage = root.damage().next();
         recovered
@@ -119,7 +132,7 @@ pub(crate) fn recover_database<S: Storage>(
     for cuts_damage in [false, true] {
         let mut fallbacks = Vec::new();
         for &(index, slot) in &slots {
-            let error = match load(storage, config, executor, &slot, cuts_damage) {
+            let error = match load(storage, (config, names), executor, &slot, cuts_damage) {
                 Ok(recovered) => return Ok(finish(recovered, index, fallbacks)),
                 Err(error) => error,
             };
@@ -161,8 +174,9 @@ fn unusable(error: &OpenError) -> Option<Corruption> {
 /// Without a root there must not be anything that belongs to a database or to somebody else.
 pub(crate) fn check_blank(files: &[FileMeta]) -> Result<(), OpenError> {
     if let Some(meta) = files.iter().find(|meta| meta.name.as_str() != root::TEMP_FILE) {
-        let ours =
-            segment::number_of(&meta.name).is_some() || FileKind::of_name(&meta.name).is_some();
+        let ours = segment::number_of(&meta.name).is_some()
+            || FileKind::of_name(&meta.name).is_some()
+            || meta.name.as_str() == reserve::FILE;
         if ours {
             return Err(Corruption::new(root::FILE, 0, Damage::Missing).into());
         }
@@ -171,7 +185,11 @@ pub(crate) fn check_blank(files: &[FileMeta]) -> Result<(), OpenError> {
     Ok(())
 }
 
-fn begin<S: Storage>(files: &[FileMeta], config: &Config) -> Result<Recovered<S>, OpenError> {
+fn begin<S: Storage>(
+    files: &[FileMeta],
+    config: &Config,
+    names: &Arc<Names>,
+) -> Result<Recovered<S>, OpenError> {
     check_blank(files)?;
     let mut database = [0; 16];
     database[..8].copy_from_slice(&config.chance.next_u64().to_le_bytes());
@@ -180,20 +198,20 @@ fn begin<S: Storage>(files: &[FileMeta], config: &Config) -> Result<Recovered<S>
     let state = State::new(manifest.next_collection, manifest.next_keyspace);
     let report = RecoveryReport { is_new: true, ..RecoveryReport::default() };
     let (number, position) = (manifest.log_first, manifest.position);
-    let writer = writer_at(config, database, number, position, (manifest, None));
-    Ok(Recovered { state, writer, report })
+    let writer = writer_at((config, names), database, number, position, (manifest, None));
+    Ok(Recovered { state, writer, report, segment_bytes: 0 })
 }
 
 /// A writer that continues the log, over a checkpoint with the number of its file. Slot, generation
 /// and file numbers are those of a new database.
 fn writer_at<S: Storage>(
-    config: &Config,
+    (config, names): (&Config, &Arc<Names>),
     database: [u8; 16],
     next_segment: u64,
     position: LogPosition,
     (manifest, manifest_number): (Manifest, Option<u64>),
 ) -> Writer<S> {
-    let chance = Arc::clone(&config.chance);
+    let chance = (Arc::clone(&config.chance), Arc::clone(names));
     let segments = (config.segment_bytes, config.durability == Durability::Buffered);
     Writer {
         log: LogWriter::new(database, chance, segments, next_segment, position),
@@ -224,7 +242,7 @@ pub(crate) fn manifest_of<S: Storage>(storage: &S, slot: &Slot) -> Result<Manife
 
 fn load<S: Storage>(
     storage: &S,
-    config: &Config,
+    (config, names): (&Config, &Arc<Names>),
     executor: &Executor,
     slot: &Slot,
     cuts_damage: bool,
@@ -259,8 +277,8 @@ fn load<S: Storage>(
     }
     let manifest_number = slot.manifest.map(|file| file.number);
     let checkpoint = (manifest, manifest_number);
-    let writer = writer_at(config, database, next_number, position, checkpoint);
-    Ok(Recovered { state, writer, report })
+    let writer = writer_at((config, names), database, next_number, position, checkpoint);
+    Ok(Recovered { state, writer, report, segment_bytes: 0 })
 }
 
 /// Collections and keyspaces as the checkpoint's files have them; collections whose graph is not
@@ -307,6 +325,6 @@ fn rebuild_graph<V: std::ops::Deref<Target = [u8]>>(
         graph.insert_until(all, rows, executor, &mut |_| ControlFlow::Continue(()))
     });
     debug_assert!(done.is_continue());
-    collection.graph = graph;
+    collection.set_graph(graph);
     Some(IndexAction { collection: collection.name.clone(), reason, rows })
 }

@@ -118,7 +118,7 @@ fn nearest<V: Deref<Target = [u8]>>(
     let is_live = |row: u32| collection.is_live(row);
     let live: Option<&dyn Fn(u32) -> bool> =
         if collection.dead_count() == 0 { None } else { Some(&is_live) };
-    let kernel = collection.graph.kernel();
+    let kernel = collection.graph().kernel();
     collection.with_rows(|rows| {
         let scan = |range: std::ops::Range<u32>| {
             let mut out = Vec::new();
@@ -128,7 +128,7 @@ fn nearest<V: Deref<Target = [u8]>>(
         if options.exact || walk_is_longer(live_count, count, options.ef.max(k)) {
             return scan(0..count);
         }
-        let graph = &collection.graph;
+        let graph = collection.graph();
         let mut walked = Vec::new();
         graph.search(rows, query, k, options.ef, live, context, &mut walked);
         let mut out = walked;

@@ -62,6 +62,10 @@ impl<V: Deref<Target = [u8]>> State<V> {
         self.collections.get_mut(&id)
     }
 
+    pub(crate) fn keyspace_mut(&mut self, id: u32) -> Option<&mut Keyspace> {
+        self.keyspaces.get_mut(&id)
+    }
+
     /// In order of creation.
     pub(crate) fn keyspaces(&self) -> impl Iterator<Item = &Keyspace> {
         self.keyspaces.values()

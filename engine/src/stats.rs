@@ -97,8 +97,8 @@ impl<S: Storage> Database<S> {
         let state = core.state.read();
         let keyspaces = state.keyspaces().map(|keyspace| KeyspaceStats {
             name: keyspace.name.clone(),
-            keys: keyspace.entries.len() as u64,
-            bytes: keyspace.bytes,
+            keys: keyspace.entries.count(),
+            bytes: keyspace.entries.bytes(),
         });
         Ok(Stats {
             collections: state.collections().map(collection_stats).collect(),

@@ -6,6 +6,7 @@
 //! unnoticed. What is pinned meanwhile is in `pin`, how files are copied in `files` and `log`.
 
 mod error;
+mod export;
 mod files;
 mod log;
 mod pin;
@@ -93,9 +94,14 @@ impl<S: Storage> Database<S> {
     /// [`restore`] as long as nothing was written to it. Copies that are written to are different
     /// databases from then on, whose files must not be mixed.
     ///
+    /// Of a database in memory all of it is written, as a checkpoint, in the same way.
+    ///
     /// # Errors
     /// [`BackupError`]. What was written is removed again, as far as that is possible.
     pub fn backup<T: Storage>(&self, to: &T) -> Result<BackupReport, BackupError> {
+        if self.core.is_in_memory() {
+            return self.core.export(to);
+        }
         check_empty(to)?;
         let pin = self.pin()?;
         let extent = Extent {
@@ -115,8 +121,7 @@ impl<S: Storage> Database<S> {
         let mut writer = self.core.exclusive();
         self.core.check_poison().map_err(|()| BackupError::Poisoned)?;
         if let Err(error) = writer.log.rotate(&self.core.storage) {
-            self.core.poison();
-            return Err(BackupError::Source(error.into()));
+            return Err(BackupError::Source(writer.fail(error).into()));
         }
         Ok(Pin::new(&mut writer))
     }

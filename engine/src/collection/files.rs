@@ -1,5 +1,5 @@
-//! A collection as sealed files: rows that are written once, deleted rows, the graph
-//! (`docs/FORMAT.md`, chapters Rows file, Dead file, Graph file).
+//! A collection from its sealed files: rows that are written once, deleted rows, the graph
+//! (`docs/FORMAT.md`, chapters Rows file, Dead file, Graph file). `frozen` writes them.
 
 use crate::codec::Reader;
 use crate::collection::Collection;
@@ -8,27 +8,34 @@ use crate::collection::rows::RowStore;
 use crate::damage::Damage;
 use crate::error::{OpenError, with_causes};
 use crate::manifest::{CollectionEntry, RowsEntry, inconsistent};
-use crate::record::{decode_id, encode_id};
-use crate::sealed::{FileKind, FileRef, Ident, SealedReader, SealedWriter, Verified};
+use crate::record::decode_id;
+use crate::sealed::{FileKind, FileRef, SealedReader, Verified};
 use gannet_hnsw::{Executor, Graph, Metric, Params, check_finite, row_stride};
-use gannet_storage::{Error, ErrorKind, SealedFile, Storage};
+use gannet_storage::{ErrorKind, SealedFile, Storage};
 use std::collections::HashMap;
 use std::ops::{Deref, Range};
 
-const ROWS: u32 = 1;
-const NORMS: u32 = 2;
-const IDS: u32 = 3;
-const DEAD: u32 = 1;
-const GRAPH: u32 = 1;
+pub(super) const ROWS: u32 = 1;
+pub(super) const NORMS: u32 = 2;
+pub(super) const IDS: u32 = 3;
+pub(super) const DEAD: u32 = 1;
+pub(super) const GRAPH: u32 = 1;
 
 /// What of a collection is in sealed files.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SavedCollection {
     pub(crate) rows: Vec<RowsEntry>,
     /// With the number of dead rows it holds.
-    dead: Option<(FileRef, u64)>,
+    pub(super) dead: Option<(FileRef, u64)>,
     /// With the number of rows it holds.
-    graph: Option<(FileRef, u32)>,
+    pub(super) graph: Option<(FileRef, u32)>,
+}
+
+impl SavedCollection {
+    /// Rows in files.
+    pub(super) fn row_count(&self) -> u32 {
+        self.rows.last().map_or(0, |rows| rows.first_row + rows.count)
+    }
 }
 
 /// Whether the graph came from its file.
@@ -42,77 +49,6 @@ pub(crate) enum LoadedGraph {
 }
 
 impl<V: Deref<Target = [u8]>> Collection<V> {
-    fn saved_rows(&self) -> u32 {
-        self.saved.rows.last().map_or(0, |rows| rows.first_row + rows.count)
-    }
-
-    /// Whether a checkpoint would write anything.
-    pub(crate) fn has_unsaved(&self) -> bool {
-        self.saved_rows() < self.row_count()
-            || self.saved.dead.map_or(0, |(_, count)| count) < self.dead_count()
-            || self.saved.graph.map_or(0, |(_, len)| len) != self.graph.len()
-    }
-
-    /// Writes what has no file yet; `next_number` gives each file its number. The collection still
-    /// believes in the old files: see [`saved`](Self::saved).
-    pub(crate) fn save<S: Storage>(
-        &self,
-        storage: &S,
-        ident: impl Fn(FileKind, u64) -> Ident,
-        next_number: &mut dyn FnMut() -> u64,
-    ) -> Result<SavedCollection, Error> {
-        let mut saved = self.saved.clone();
-        if self.saved_rows() < self.row_count() {
-            let file = self.save_rows(storage, ident(FileKind::Rows, next_number()))?;
-            let first_row = self.saved_rows();
-            saved.rows.push(RowsEntry { file, first_row, count: self.row_count() - first_row });
-        }
-        if saved.dead.map_or(0, |(_, count)| count) < self.dead_count() {
-            let bytes = self.dead.to_bytes();
-            let file = save_one(storage, ident(FileKind::Dead, next_number()), DEAD, &bytes)?;
-            saved.dead = Some((file, self.dead_count()));
-        }
-        if saved.graph.map_or(0, |(_, len)| len) != self.graph.len() {
-            let mut bytes = Vec::new();
-            self.graph.encode(&mut bytes);
-            let file = save_one(storage, ident(FileKind::Graph, next_number()), GRAPH, &bytes)?;
-            saved.graph = Some((file, self.graph.len()));
-        }
-        Ok(saved)
-    }
-
-    fn save_rows<S: Storage>(&self, storage: &S, ident: Ident) -> Result<FileRef, Error> {
-        let (first, end) = (self.saved_rows(), self.row_count());
-        let mut ids = Vec::new();
-        self.ids[first as usize..].iter().for_each(|id| encode_id(&mut ids, id));
-        let norms = self.norms.get(first as usize..).unwrap_or_default();
-        let norms: Vec<u8> = norms.iter().flat_map(|norm| norm.to_le_bytes()).collect();
-        let rows_len = u64::from(end - first) * self.rows.row_len_bytes() as u64;
-        let sections = [(ROWS, rows_len), (NORMS, norms.len() as u64), (IDS, ids.len() as u64)];
-        let mut writer = SealedWriter::create(storage, ident, &sections)?;
-        let mut row = first;
-        while row < end {
-            let bytes = self.rows.bytes(row, end - row);
-            writer.write(bytes)?;
-            row += u32::try_from(bytes.len() / self.rows.row_len_bytes()).expect("rows of a chunk");
-        }
-        writer.write(&norms)?;
-        writer.write(&ids)?;
-        writer.finish()
-    }
-
-    /// The manifest's entry for what `saved` says.
-    pub(crate) fn entry(&self, saved: &SavedCollection) -> CollectionEntry {
-        CollectionEntry {
-            id: self.id,
-            name: self.name.clone(),
-            params: self.params.clone(),
-            rows: saved.rows.clone(),
-            dead: saved.dead.map(|(file, _)| file),
-            graph: saved.graph.map(|(file, _)| file),
-        }
-    }
-
     /// Reads the files of `entry`, every byte of them verified, rows and graph at the same time.
     ///
     /// # Errors
@@ -126,7 +62,7 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
     where
         S: Storage,
         S::Sealed: SealedFile<View = V>,
-        V: Send,
+        V: Send + Sync,
     {
         let mut collection = Self::new(entry.id, entry.name.clone(), entry.params.clone());
         let open =
@@ -160,7 +96,7 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
             Ok(None) => LoadedGraph::None,
             Ok(Some(graph)) => {
                 collection.saved.graph = entry.graph.map(|file| (file, graph.len()));
-                collection.graph = graph;
+                collection.set_graph(graph);
                 LoadedGraph::Loaded
             }
             Err(reason) => LoadedGraph::Discarded(reason),
@@ -301,17 +237,6 @@ fn all_finite(floats: &[f32]) -> bool {
         chunk.iter().fold(false, |bad, float| bad | (float.to_bits() & EXPONENT == EXPONENT))
     };
     !floats.chunks(1024).any(has_bad)
-}
-
-fn save_one<S: Storage>(
-    storage: &S,
-    ident: Ident,
-    section: u32,
-    bytes: &[u8],
-) -> Result<FileRef, Error> {
-    let mut writer = SealedWriter::create(storage, ident, &[(section, bytes.len() as u64)])?;
-    writer.write(bytes)?;
-    writer.finish()
 }
 
 #[cfg(test)]

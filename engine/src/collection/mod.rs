@@ -1,21 +1,24 @@
 //! A collection in memory: rows, their ids, which are deleted, and the graph over them.
 //!
 //! Keeps what a committed record changes and what a search reads. Rows are dense numbers in order
-//! of insertion; a replaced or deleted row stays, marked dead. `files` writes it to sealed files
-//! and back; checks of input are `sequence`'s.
+//! of insertion; a replaced or deleted row stays, marked dead. `frozen` writes it to sealed files,
+//! `files` reads these; checks of input are `sequence`'s.
 
 mod dead;
 mod files;
+mod frozen;
 mod rows;
 
 pub(crate) use files::{LoadedGraph, SavedCollection};
+pub(crate) use frozen::FrozenCollection;
 
 use crate::id::Id;
 use dead::DeadRows;
-use gannet_hnsw::{Graph, Metric, Params, Rows, normalise};
+use gannet_hnsw::{BatchPlan, BuildScratch, Executor, Graph, Metric, Params, Rows, normalise};
 use rows::RowStore;
 use std::collections::HashMap;
 use std::ops::Deref;
+use std::sync::Arc;
 
 /// One collection. `V` is the storage's view of a sealed file.
 pub(crate) struct Collection<V> {
@@ -29,7 +32,8 @@ pub(crate) struct Collection<V> {
     /// Row of each live id.
     index: HashMap<Id, u32>,
     dead: DeadRows,
-    pub(crate) graph: Graph,
+    /// Shared with a checkpoint; changed by the only one there is, when it shares it no more.
+    graph: Arc<Graph>,
     pub(crate) saved: SavedCollection,
 }
 
@@ -43,7 +47,7 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
             ids: Vec::new(),
             index: HashMap::new(),
             dead: DeadRows::default(),
-            graph: Graph::new(params.clone()),
+            graph: Arc::new(Graph::new(params.clone())),
             saved: SavedCollection::default(),
             params,
         }
@@ -94,11 +98,32 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
         })
     }
 
+    pub(crate) fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    pub(crate) fn set_graph(&mut self, graph: Graph) {
+        self.graph = Arc::new(graph);
+    }
+
     /// Runs `read` with all rows.
     pub(crate) fn with_rows<T>(&self, read: impl FnOnce(&Rows<'_>) -> T) -> T {
-        let chunks = self.rows.chunks();
-        let log2 = self.rows.rows_per_chunk_log2();
-        read(&Rows::new(self.params.dims, log2, &chunks, self.rows.len()))
+        with_rows(self.params.dims, &self.rows, read)
+    }
+
+    /// Rows and graph as they are now, to plan what the graph takes in next.
+    pub(crate) fn planner(&self) -> Planner<V> {
+        let (dims, rows) = (self.params.dims, self.rows.clone());
+        Planner { dims, rows, graph: Arc::clone(&self.graph) }
+    }
+
+    /// Links a planned batch. The planner is gone.
+    ///
+    /// # Panics
+    /// If it is not.
+    pub(crate) fn link(&mut self, batch: BatchPlan) {
+        let graph = Arc::get_mut(&mut self.graph).expect("nobody else uses the graph any more");
+        graph.apply_batch(batch);
     }
 
     /// Applies an insert as the log has it.
@@ -168,4 +193,33 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
         let norms = self.norms.capacity() * size_of::<f32>();
         (self.rows.memory_bytes() + norms + ids + self.graph.memory_bytes()) as u64
     }
+}
+
+/// A collection at one moment, as a graph is built from it.
+pub(crate) struct Planner<V> {
+    dims: u32,
+    rows: RowStore<V>,
+    graph: Arc<Graph>,
+}
+
+impl<V: Deref<Target = [u8]>> Planner<V> {
+    /// Plans the links of all rows before `end` that are not in the graph.
+    pub(crate) fn plan(
+        &self,
+        end: u32,
+        executor: &Executor,
+        scratch: &mut BuildScratch,
+    ) -> BatchPlan {
+        let plan = |rows: &Rows<'_>| self.graph.plan_batch(rows, end, executor, scratch);
+        with_rows(self.dims, &self.rows, plan)
+    }
+}
+
+fn with_rows<V: Deref<Target = [u8]>, T>(
+    dims: u32,
+    rows: &RowStore<V>,
+    read: impl FnOnce(&Rows<'_>) -> T,
+) -> T {
+    let chunks = rows.chunks();
+    read(&Rows::new(dims, rows.rows_per_chunk_log2(), &chunks, rows.len()))
 }

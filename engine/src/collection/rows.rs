@@ -1,12 +1,14 @@
 //! Rows in chunks: each chunk is memory that grows, or a view of a sealed file.
 //!
 //! Keeps rows 64-byte aligned and zero-padded to the stride that the kernels want. A chunk holds a
-//! power of two of rows, about 4 MiB of them, so that a row is found by a shift.
+//! power of two of rows, about 4 MiB of them, so that a row is found by a shift. A clone shares the
+//! chunks: it is the rows at one moment, for the price of a copy of the last chunk when that grows.
 
 use crate::sealed::Verified;
 use gannet_hnsw::row_stride;
 use gannet_storage::AlignedBuf;
 use std::ops::Deref;
+use std::sync::Arc;
 
 const CHUNK_LEN_BYTES: usize = 4 << 20;
 const FLOAT: usize = size_of::<f32>();
@@ -15,7 +17,7 @@ const FLOAT: usize = size_of::<f32>();
 pub(crate) struct RowStore<V> {
     stride: usize,
     log2: u32,
-    chunks: Vec<Chunk<V>>,
+    chunks: Vec<Arc<Chunk<V>>>,
     len: u32,
 }
 
@@ -24,6 +26,13 @@ enum Chunk<V> {
     Memory(AlignedBuf),
     /// Full, and never changes.
     View(Verified<V>),
+}
+
+impl<V> Clone for RowStore<V> {
+    fn clone(&self) -> Self {
+        let Self { stride, log2, ref chunks, len } = *self;
+        Self { stride, log2, chunks: chunks.clone(), len }
+    }
 }
 
 impl<V: Deref<Target = [u8]>> RowStore<V> {
@@ -56,8 +65,8 @@ impl<V: Deref<Target = [u8]>> RowStore<V> {
     /// Each chunk's floats; all but the last hold exactly a chunk's rows.
     pub(crate) fn chunks<'s>(&'s self) -> Vec<&'s [f32]> {
         let full = self.chunk_len_bytes();
-        let floats = |chunk: &'s Chunk<V>| -> &'s [f32] {
-            let bytes: &[u8] = match chunk {
+        let floats = |chunk: &'s Arc<Chunk<V>>| -> &'s [f32] {
+            let bytes: &[u8] = match &**chunk {
                 Chunk::Memory(bytes) => &bytes[..bytes.len().min(full)],
                 Chunk::View(bytes) => bytes,
             };
@@ -75,7 +84,7 @@ impl<V: Deref<Target = [u8]>> RowStore<V> {
         let count = count.min(self.rows_per_chunk() - in_chunk).min(self.len - first);
         let start = in_chunk as usize * self.row_len_bytes();
         let range = start..start + count as usize * self.row_len_bytes();
-        match &self.chunks[(first >> self.log2) as usize] {
+        match &*self.chunks[(first >> self.log2) as usize] {
             Chunk::Memory(bytes) => &bytes[range],
             Chunk::View(bytes) => &bytes[range],
         }
@@ -111,7 +120,7 @@ impl<V: Deref<Target = [u8]>> RowStore<V> {
     /// Appends verified rows that go into one chunk: a whole chunk stays a view, less is copied.
     pub(crate) fn append(&mut self, rows: Verified<V>) {
         if self.room_in_chunk() == self.rows_per_chunk() && rows.len() == self.chunk_len_bytes() {
-            self.chunks.push(Chunk::View(rows));
+            self.chunks.push(Arc::new(Chunk::View(rows)));
             self.len += self.rows_per_chunk();
         } else {
             self.push_bytes(&rows);
@@ -130,21 +139,27 @@ impl<V: Deref<Target = [u8]>> RowStore<V> {
         let (row_len, full) = (self.row_len_bytes(), self.chunk_len_bytes());
         let needed = (in_chunk + count as usize) * row_len;
         if index == self.chunks.len() {
-            self.chunks.push(Chunk::Memory(AlignedBuf::zeroed(0)));
+            self.chunks.push(Arc::new(Chunk::Memory(AlignedBuf::zeroed(0))));
         }
-        let Chunk::Memory(bytes) = &mut self.chunks[index] else {
+        let chunk = &mut self.chunks[index];
+        let Chunk::Memory(bytes) = &**chunk else {
             unreachable!("chunk {index} is a view, and views are full");
         };
-        if bytes.len() < needed {
-            let mut grown = AlignedBuf::zeroed((2 * bytes.len()).max(needed).min(full));
+        let is_shared = Arc::strong_count(chunk) > 1;
+        if bytes.len() < needed || is_shared {
+            let len = if bytes.len() < needed { 2 * bytes.len() } else { bytes.len() };
+            let mut grown = AlignedBuf::zeroed(len.max(needed).min(full));
             grown[..bytes.len()].copy_from_slice(bytes);
-            *bytes = grown;
+            *chunk = Arc::new(Chunk::Memory(grown));
         }
-        &mut bytes[in_chunk * row_len..]
+        match Arc::get_mut(chunk) {
+            Some(Chunk::Memory(bytes)) => &mut bytes[in_chunk * row_len..],
+            Some(Chunk::View(_)) | None => unreachable!("chunk {index} is memory of its own"),
+        }
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
-        let len = |chunk: &Chunk<V>| match chunk {
+        let len = |chunk: &Arc<Chunk<V>>| match &**chunk {
             Chunk::Memory(bytes) => bytes.len(),
             Chunk::View(bytes) => bytes.len(),
         };
@@ -184,5 +199,25 @@ mod tests {
             first = copy.len();
         }
         assert_eq!(copy.chunks().concat()[..], chunks.concat()[..copy.chunks().concat().len()]);
+    }
+
+    #[test]
+    fn a_clone_stays_as_it_was_while_rows_are_added() {
+        let mut store = RowStore::<Vec<u8>>::new(16_000);
+        let push = |store: &mut RowStore<_>, first: f32| {
+            let fill = |floats: &mut [f32]| {
+                floats[0] = first;
+                Ok::<(), ()>(())
+            };
+            store.push(fill).unwrap();
+        };
+        (0..70_u16).for_each(|row| push(&mut store, row.into()));
+        let then = store.clone();
+        let was = then.chunks().concat();
+        (70..200_u16).for_each(|row| push(&mut store, row.into()));
+        assert!(store.push(|_| Err(())).is_err());
+        assert_eq!((then.len(), store.len()), (70, 200));
+        assert_eq!(then.chunks().concat(), was);
+        assert_eq!(store.chunks().concat()[..was.len().min(70 * 16_000)], was[..70 * 16_000]);
     }
 }

@@ -102,8 +102,11 @@ impl<S: Storage> Database<S> {
     /// Makes every acknowledged commit durable, however it was committed.
     ///
     /// # Errors
-    /// `Unknown`, `Poisoned`: what is durable only a reopen can tell.
+    /// `Unknown`, `Poisoned`: what is durable only a reopen can tell. `InMemory`: nothing is.
     pub fn flush(&self) -> Result<(), CommitError> {
+        if self.core.is_in_memory() {
+            return Err(CommitError::InMemory);
+        }
         let _guard = self.core.poison_on_panic();
         self.core.sync(&mut self.core.queue.lock())
     }
@@ -150,6 +153,9 @@ impl<S: Storage> Core<S> {
         batch: &WriteBatch,
         durability: Durability,
     ) -> Result<(MutexGuard<'_, Queue<S>>, Arc<Outcome>, Lsn), CommitError> {
+        if self.is_in_memory() != (durability == Durability::InMemory) {
+            return Err(CommitError::InMemory);
+        }
         let mut queue = self.queue.lock();
         loop {
             self.check_poison().map_err(|()| CommitError::Poisoned)?;

@@ -9,6 +9,7 @@
 //! After the first failure nothing is acknowledged any more, not even a group that was written
 //! before it: the kernel may have told of *its* loss to the one that failed.
 
+use crate::checkpoint::schedule::{Schedule, SinceCheckpoint};
 use crate::commit::in_flight::InFlight;
 use crate::commit::outcome::{Commit, Outcome};
 use crate::config::{Config, Durability};
@@ -41,6 +42,10 @@ pub(crate) struct Queue<S: Storage> {
     last_end: Duration,
     /// What the keeper is doing.
     pub(crate) keeper: KeeperState,
+    /// When the next checkpoint is due.
+    pub(crate) schedule: Schedule,
+    /// Why the last checkpoint that nobody asked for was not made.
+    pub(crate) checkpoint_failure: Option<String>,
     waiting: VecDeque<Batch>,
     groups: VecDeque<Group>,
     /// Number of the next group.
@@ -60,6 +65,8 @@ pub(crate) struct KeeperState {
     /// It shall end.
     pub(crate) is_closing: bool,
     pub(crate) spare: SpareWork,
+    /// There was no space for the reserve; not tried again before the next segment.
+    pub(crate) lacks_reserve: bool,
 }
 
 /// The making of a spare segment.
@@ -82,6 +89,7 @@ struct Limits {
     group_delay: Duration,
     sync_bytes: u64,
     sync_interval: Duration,
+    reserve_bytes: u64,
 }
 
 /// A sequenced batch.
@@ -103,7 +111,7 @@ struct Group {
 }
 
 impl<S: Storage> Queue<S> {
-    pub(crate) fn new(writer: Writer<S>, config: &Config) -> Self {
+    pub(crate) fn new(writer: Writer<S>, config: &Config, schedule: Schedule) -> Self {
         let sequenced = writer.log.end().lsn;
         let limits = Limits {
             group_bytes: config.group_bytes_max,
@@ -111,6 +119,7 @@ impl<S: Storage> Queue<S> {
             group_delay: Duration::from_micros(config.group_delay_us.into()),
             sync_bytes: config.sync_bytes,
             sync_interval: config.sync_interval,
+            reserve_bytes: config.segment_bytes,
         };
         Self {
             writer,
@@ -120,6 +129,8 @@ impl<S: Storage> Queue<S> {
             unsynced_since: None,
             last_end: Duration::ZERO,
             keeper: KeeperState::default(),
+            schedule,
+            checkpoint_failure: None,
             limits,
             waiting: VecDeque::new(),
             groups: VecDeque::new(),
@@ -144,7 +155,7 @@ impl<S: Storage> Queue<S> {
 
     /// Whether a committer has to wait before it is sequenced.
     pub(crate) fn is_closed(&self) -> bool {
-        self.drains > 0 || self.bytes > self.limits.in_flight_bytes
+        self.drains > 0 || self.bytes > self.limits.in_flight_bytes || self.schedule.holds_commits()
     }
 
     /// Whether a group can begin now.
@@ -226,6 +237,10 @@ impl<S: Storage> Core<S> {
                 let _ = self.sync(&mut queue);
             }
             self.group_ended(&mut queue, number, Ok(()));
+        } else if self.is_in_memory() {
+            queue.writer.log.skip(records);
+            queue.groups.push_back(Group { number, batches, durability, is_written: false });
+            self.group_ended(&mut queue, number, Ok(()));
         } else {
             let durable_upto = queue.durable_upto();
             let bodies = batches.iter().map(|batch| &batch.body[..]);
@@ -266,7 +281,7 @@ impl<S: Storage> Core<S> {
         mut queue: MutexGuard<'q, Queue<S>>,
     ) -> Result<MutexGuard<'q, Queue<S>>, MutexGuard<'q, Queue<S>>> {
         let (_, body_len) = queue.next_group();
-        if body_len == 0 || queue.writer.log.has_room(body_len) {
+        if body_len == 0 || self.is_in_memory() || queue.writer.log.has_room(body_len) {
             return Ok(queue);
         }
         // No group of a segment is written before every group of the one before is durable.
@@ -292,9 +307,16 @@ impl<S: Storage> Core<S> {
             .map_err(AppendError::before_writing)
             .and_then(|()| queue.writer.log.begin_segment_for(&self.storage, body_len));
         queue.keeper.spare = SpareWork::Ready;
+        queue.keeper.lacks_reserve = false;
         match begun {
-            Ok(()) => Ok(queue),
+            Ok(len_bytes) => {
+                queue.schedule.note_segment(len_bytes);
+                Ok(queue)
+            }
             Err(error) => {
+                if error.is_no_space() {
+                    queue.schedule.note_full_disk();
+                }
                 self.refuse_waiting(&mut queue, error);
                 self.changed.notify_all();
                 Err(queue)
@@ -356,7 +378,10 @@ impl<S: Storage> Core<S> {
                 // Its sync was issued after every group before it had been written.
                 queue.writer.log.note_synced(last);
             }
-            queue.bytes -= group.batches.iter().map(|batch| batch.body.len()).sum::<usize>();
+            let bytes = group.batches.iter().map(|batch| batch.body.len()).sum::<usize>();
+            queue.bytes -= bytes;
+            let now = queue.last_end;
+            queue.schedule.note_records(bytes as u64, now);
             if queue.waiting.is_empty() && queue.groups.is_empty() {
                 queue.in_flight.clear();
             } else {
@@ -437,16 +462,24 @@ impl<S: Storage> Queue<S> {
         first.map_or(synced, |batch| synced.min(batch.commit.first_lsn - 1))
     }
 
-    /// Number and length of the spare that is to be made now. While somebody drains the queue that
-    /// number may be given to a segment.
-    pub(crate) fn wants_spare(&self) -> Option<(u64, u64)> {
+    /// Number and length of the spare that is to be made now, `is_soon` if the active segment will
+    /// be left before it is full. While somebody drains the queue that number may be given to a
+    /// segment.
+    pub(crate) fn wants_spare(&self, is_soon: bool) -> Option<(u64, u64)> {
         let may = self.keeper.spare == SpareWork::Ready && self.drains == 0;
-        self.writer.log.wants_spare().filter(|_| may)
+        self.writer.log.wants_spare(is_soon).filter(|_| may)
     }
 
     /// Whether nothing is in flight.
     pub(crate) fn is_quiet(&self) -> bool {
         self.waiting.is_empty() && self.groups.is_empty()
+    }
+
+    /// Length of the reserve that is wanted now, if it is more than there is.
+    pub(crate) fn wants_reserve(&self, len_bytes: u64) -> Option<u64> {
+        let wanted = self.schedule.log_bytes().min(self.limits.reserve_bytes);
+        let may = !self.keeper.lacks_reserve && self.writer.log.is_writing();
+        (may && wanted > len_bytes).then_some(wanted)
     }
 
     /// When buffered groups have to be synced.
@@ -466,6 +499,20 @@ pub(crate) struct Exclusive<'q, S: Storage> {
     core: &'q Core<S>,
     queue: MutexGuard<'q, Queue<S>>,
     was_panicking: bool,
+}
+
+impl<S: Storage> Exclusive<'_, S> {
+    /// Poisons the database, ends what is in flight, and gives the error back.
+    pub(crate) fn fail(&mut self, error: StorageError) -> StorageError {
+        self.core.fail_all(&mut self.queue, &error);
+        error
+    }
+
+    /// Notes in the schedule that a checkpoint begins; what it said before.
+    pub(crate) fn begin_checkpoint(&mut self) -> SinceCheckpoint {
+        self.queue.schedule.begin();
+        self.queue.schedule.take()
+    }
 }
 
 impl<S: Storage> std::ops::Deref for Exclusive<'_, S> {

@@ -12,9 +12,11 @@ use crate::damage::Lsn;
 use crate::log::LogPosition;
 use crate::log::frame::{ALIGN, FrameHeader, HEADER_LEN_BYTES};
 use crate::log::segment::{SegmentHeader, file_name};
+use crate::names::Names;
 use gannet_storage::{
     AlignedBuf, BLOCK_SIZE, Durability, Error, ErrorKind, FailStop, Op, Storage, Write, WriteFile,
 };
+use std::ops::Range;
 use std::sync::Arc;
 
 const BLOCK: u64 = BLOCK_SIZE as u64;
@@ -34,6 +36,11 @@ pub(crate) enum AppendError {
 }
 
 impl AppendError {
+    /// Whether there is no space on the disk.
+    pub(crate) fn is_no_space(&self) -> bool {
+        matches!(self, Self::Refused(error) if error.kind() == ErrorKind::NoSpace)
+    }
+
     /// The storage's error.
     pub(crate) fn into_source(self) -> Error {
         match self {
@@ -58,6 +65,7 @@ impl AppendError {
 pub(crate) struct LogWriter<S: Storage> {
     database: [u8; 16],
     chance: Arc<dyn Chance>,
+    names: Arc<Names>,
     segment_bytes_max: u64,
     next_segment_bytes: u64,
     next_number: u64,
@@ -126,7 +134,7 @@ impl<S: Storage> LogWriter<S> {
     /// first frame needs it.
     pub(crate) fn new(
         database: [u8; 16],
-        chance: Arc<dyn Chance>,
+        (chance, names): (Arc<dyn Chance>, Arc<Names>),
         (segment_bytes_max, is_cached): (u64, bool),
         next_number: u64,
         end: LogPosition,
@@ -134,6 +142,7 @@ impl<S: Storage> LogWriter<S> {
         Self {
             database,
             chance,
+            names,
             segment_bytes_max,
             next_segment_bytes: FIRST_SEGMENT_BYTES.min(segment_bytes_max),
             next_number,
@@ -172,6 +181,21 @@ impl<S: Storage> LogWriter<S> {
         self.is_cached
     }
 
+    /// Whether making the next segment takes long.
+    pub(crate) fn next_is_long(&self) -> bool {
+        self.next_segment_bytes > FIRST_SEGMENT_BYTES
+    }
+
+    /// Whether there is an active segment.
+    pub(crate) fn is_writing(&self) -> bool {
+        self.active.is_some()
+    }
+
+    /// Gives numbers to records that are not to be written.
+    pub(crate) fn skip(&mut self, records: u32) {
+        self.end.lsn += Lsn::from(records);
+    }
+
     /// Number that the next segment will have.
     pub(crate) fn next_number(&self) -> u64 {
         self.next_number
@@ -194,11 +218,11 @@ impl<S: Storage> LogWriter<S> {
     }
 
     /// Number and length of the spare that is wanted now: there is none, and the active segment is
-    /// half full.
-    pub(crate) fn wants_spare(&self) -> Option<(u64, u64)> {
+    /// half full, or `is_soon` says that it will be left.
+    pub(crate) fn wants_spare(&self, is_soon: bool) -> Option<(u64, u64)> {
         let is_half = |a: &ActiveSegment<S>| a.end.next_multiple_of(BLOCK) >= a.len_bytes / 2;
-        let is_half_full = self.active.as_ref().is_some_and(is_half);
-        let is_wanted = is_half_full && self.spare.is_none();
+        let is_needed = self.active.as_ref().is_some_and(|active| is_soon || is_half(active));
+        let is_wanted = is_needed && self.spare.is_none();
         is_wanted.then_some((self.next_number, self.next_segment_bytes))
     }
 
@@ -207,8 +231,8 @@ impl<S: Storage> LogWriter<S> {
         self.spare = Some(spare);
     }
 
-    /// Begins a segment with room for a group of `body_len` bytes. Every frame composed before is
-    /// durable.
+    /// Begins a segment with room for a group of `body_len` bytes; returns its length in bytes.
+    /// Every frame composed before is durable.
     ///
     /// # Errors
     /// Nothing was written that the log needs; see [`AppendError::before_writing`].
@@ -216,7 +240,7 @@ impl<S: Storage> LogWriter<S> {
         &mut self,
         storage: &S,
         body_len: usize,
-    ) -> Result<(), AppendError> {
+    ) -> Result<u64, AppendError> {
         let least = frame_len(body_len) as u64 + 2 * BLOCK;
         let planned = self.next_segment_bytes.max(least);
         let segment = match self.begin_segment(storage, planned, least) {
@@ -226,8 +250,10 @@ impl<S: Storage> LogWriter<S> {
             }
             begun => begun,
         };
-        self.active = Some(segment.map_err(AppendError::before_writing)?);
-        Ok(())
+        let segment = segment.map_err(AppendError::before_writing)?;
+        let len_bytes = segment.len_bytes;
+        self.active = Some(segment);
+        Ok(len_bytes)
     }
 
     /// Composes the frame of a group: `bodies` are its records, one batch after another. There is
@@ -354,7 +380,7 @@ impl<S: Storage> LogWriter<S> {
             let name = file_name(number);
             let made = blank_file(storage, number, planned, self.is_cached).and_then(|file| {
                 file.write_batch(&header, Durability::Full)?;
-                storage.sync_dir()?;
+                self.names.sync(storage)?;
                 Ok(file)
             });
             let file = made.inspect_err(|_| {
@@ -377,13 +403,13 @@ impl<S: Storage> LogWriter<S> {
 /// As the storage's calls; there is no file of that name then, as far as it could be removed.
 pub(crate) fn make_spare<S: Storage>(
     storage: &S,
-    number: u64,
-    len_bytes: u64,
+    names: &Names,
+    (number, len_bytes): (u64, u64),
     is_cached: bool,
 ) -> Result<SpareSegment<S>, Error> {
     let made = blank_file(storage, number, len_bytes, is_cached).and_then(|file| {
         file.sync(Durability::Full)?;
-        storage.sync_dir()?;
+        names.sync(storage)?;
         Ok(file)
     });
     let file = made.inspect_err(|_| {
@@ -410,16 +436,21 @@ fn blank_file<S: Storage>(
     } else {
         storage.create(&name, len_bytes)
     }?;
-    zero_fill(storage, &file, len_bytes)?;
+    zero_fill(storage, &file, 0..len_bytes)?;
     Ok(file)
 }
 
-fn zero_fill<S: Storage>(storage: &S, file: &S::File, len_bytes: u64) -> Result<(), Error> {
-    let chunk = usize::try_from(len_bytes).map_or(ZERO_FILL_BYTES, |len| len.min(ZERO_FILL_BYTES));
-    let zeroes = storage.alloc(chunk);
-    let mut offset = 0;
-    while offset < len_bytes {
-        let left = usize::try_from(len_bytes - offset).map_or(chunk, |left| left.min(chunk));
+/// Writes zeroes: the range takes space then.
+pub(crate) fn zero_fill<S: Storage>(
+    storage: &S,
+    file: &S::File,
+    range: Range<u64>,
+) -> Result<(), Error> {
+    let len = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX).min(ZERO_FILL_BYTES);
+    let zeroes = storage.alloc(len(range.end - range.start));
+    let mut offset = range.start;
+    while offset < range.end {
+        let left = len(range.end - offset);
         let write = Write { offset, bytes: &zeroes[..left] };
         file.write_batch(&[write], Durability::Deferred)?;
         offset += left as u64;

@@ -126,7 +126,7 @@ impl Decoded {
     }
 }
 
-impl<V: Deref<Target = [u8]> + Send> State<V> {
+impl<V: Deref<Target = [u8]> + Send + Sync> State<V> {
     /// Applies a wave of segments.
     ///
     /// # Errors

@@ -56,6 +56,10 @@ impl<'s, S: Storage> SealedWriter<'s, S> {
         Ok(writer)
     }
 
+    pub(crate) fn ident(&self) -> Ident {
+        self.layout.ident
+    }
+
     /// Appends to the section being written; goes on to the next one when it is full.
     ///
     /// # Panics

@@ -15,10 +15,10 @@ use std::time::Duration;
 
 /// A clock that a test sets.
 #[derive(Debug, Default)]
-struct HandClock(AtomicU64);
+pub(crate) struct HandClock(AtomicU64);
 
 impl HandClock {
-    fn set(&self, millis: u64) {
+    pub(crate) fn set(&self, millis: u64) {
         self.0.store(millis, Ordering::Relaxed);
     }
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "where a test unwraps what is not there it should fail")]
 
 mod backup;
+mod checkpoints;
 mod committing;
 mod conformance;
 mod contents;

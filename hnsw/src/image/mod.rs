@@ -101,16 +101,38 @@ impl Graph {
     /// # Panics
     /// If the image does not fit the address space.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        let layout = self.layout();
-        let begin = out.len();
-        out.reserve_exact(usize::try_from(layout.len).expect("an image that fits memory"));
-        out.resize(begin + HEADER_LEN, 0);
-        push_section(out, begin, &self.upper_starts);
-        push_section(out, begin, &self.base);
-        push_section(out, begin, &self.upper);
-        debug_assert_eq!((out.len() - begin) as u64, layout.len);
+        out.reserve_exact(usize::try_from(self.encoded_len()).expect("an image that fits memory"));
+        let appended = self.encode_to(&mut |piece| {
+            out.extend_from_slice(piece);
+            Ok::<(), std::convert::Infallible>(())
+        });
+        match appended {
+            Ok(()) => {}
+            Err(never) => match never {},
+        }
+    }
 
-        let (header, body) = out[begin..].split_at_mut(HEADER_LEN);
+    /// Gives the image of this graph to `write`, as [`encode`](Self::encode) makes it, in pieces of
+    /// at most 64 KiB. Cost: two copies and a checksum.
+    ///
+    /// # Errors
+    /// What `write` says; it is not called again then.
+    pub fn encode_to<E>(&self, write: &mut impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        let mut crc = crc32fast::Hasher::new();
+        let hashed = self.for_body(&mut |piece| {
+            crc.update(piece);
+            Ok::<(), std::convert::Infallible>(())
+        });
+        match hashed {
+            Ok(()) => {}
+            Err(never) => match never {},
+        }
+        write(&self.header(crc.finalize()))?;
+        self.for_body(write)
+    }
+
+    fn header(&self, body_crc: u32) -> [u8; HEADER_LEN] {
+        let mut header = [0; HEADER_LEN];
         let entry = self.entry.map_or((NO_ROW, 0), |entry| (entry.row, entry.layer));
         let mut put = |at: usize, bytes: &[u8]| header[at..at + bytes.len()].copy_from_slice(bytes);
         put(0, &MAGIC);
@@ -123,22 +145,29 @@ impl Graph {
         put(32, &entry.0.to_le_bytes());
         put(36, &self.len().to_le_bytes());
         put(40, &self.upper_starts[self.upper_starts.len() - 1].to_le_bytes());
-        put(48, &layout.len.to_le_bytes());
-        put(56, &crc32fast::hash(body).to_le_bytes());
+        put(48, &self.layout().len.to_le_bytes());
+        put(56, &body_crc.to_le_bytes());
         let crc = crc32fast::hash(&header[..HEADER_CRC_AT]);
         header[HEADER_CRC_AT..].copy_from_slice(&crc.to_le_bytes());
+        header
     }
-}
 
-/// Appends `words` and zeros up to the next section of the image that begins at `begin`.
-fn push_section(out: &mut Vec<u8>, begin: usize, words: &[u32]) {
-    let at = out.len();
-    let len = size_of_val(words);
-    let padded = (len as u64).next_multiple_of(SECTION_ALIGN);
-    debug_assert!(((at - begin) as u64).is_multiple_of(SECTION_ALIGN));
-    out.resize(at + usize::try_from(padded).expect("an image that fits memory"), 0);
-    let slots = out[at..at + len].as_chunks_mut().0;
-    for (slot, word) in slots.iter_mut().zip(words) {
-        *slot = word.to_le_bytes();
+    /// The sections, each filled up with zeros to the next one.
+    fn for_body<E>(&self, write: &mut impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        const PIECE_WORDS: usize = (64 << 10) / 4;
+        let mut piece = Vec::new();
+        for section in [&self.upper_starts[..], &self.base, &self.upper] {
+            for words in section.chunks(PIECE_WORDS) {
+                piece.clear();
+                piece.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+                write(&piece)?;
+            }
+            let len = size_of_val(section) as u64;
+            let padding = len.next_multiple_of(SECTION_ALIGN) - len;
+            if padding > 0 {
+                write(&vec![0; usize::try_from(padding).expect("below a section's alignment")])?;
+            }
+        }
+        Ok(())
     }
 }

@@ -1,0 +1,261 @@
+//! The state at one moment, while it is written.
+//!
+//! Keeps what the state gave away to be written, and gives it back however the checkpoint ends: a
+//! failure, also a panic, leaves the state and the schedule as if none had been begun, and removes
+//! the files.
+
+use super::files::NewFiles;
+use super::publish::remove_sealed;
+use super::schedule::SinceCheckpoint;
+use super::{CheckpointReport, OnProgress, Phase, Progress};
+use crate::collection::{FrozenCollection, SavedCollection};
+use crate::damage::Lsn;
+use crate::database::{Core, ViewOf};
+use crate::error::CheckpointError;
+use crate::keyspace::FrozenKeyspace;
+use crate::log::LogPosition;
+use crate::manifest::Manifest;
+use crate::sealed::FileRef;
+use gannet_storage::Storage;
+use std::ops::{ControlFlow, Range};
+use std::time::Duration;
+
+/// Changes of keys that are brought where they belong while readers and commits wait.
+const THAW_STEP: usize = 512;
+
+/// See the module's documentation.
+pub(crate) struct Frozen<'c, S: Storage> {
+    pub(super) core: &'c Core<S>,
+    /// The end of the log, where the next segment begins.
+    position: LogPosition,
+    log_first: u64,
+    next_collection: u32,
+    next_keyspace: u32,
+    collections: Vec<FrozenCollection<ViewOf<S>>>,
+    keyspaces: Vec<FrozenKeyspace>,
+    database: [u8; 16],
+    /// Numbers of the files that were begun.
+    numbers: Range<u64>,
+    /// Length of those that were finished.
+    len_bytes: u64,
+    pause: Duration,
+    /// What the schedule said before.
+    since: SinceCheckpoint,
+    pub(super) is_published: bool,
+    was_panicking: bool,
+}
+
+/// The files of a checkpoint, all but published.
+pub(super) struct Unpublished {
+    pub(super) manifest: Manifest,
+    pub(super) file: FileRef,
+}
+
+impl<S: Storage> Core<S> {
+    /// Ends the log's segment and takes hold of the state there; `None` if a checkpoint would say
+    /// what the one in force says.
+    pub(super) fn freeze(&self) -> Result<Option<Frozen<'_, S>>, CheckpointError> {
+        if self.is_in_memory() {
+            return Ok(None);
+        }
+        // What is buffered is made durable, and a segment made, while commits go on, so that little
+        // is left for the pause.
+        self.sync(&mut self.queue.lock()).map_err(|_| CheckpointError::Poisoned)?;
+        if self.queue.lock().writer.log.next_is_long() {
+            self.prepare_segment(true).map_err(|_| CheckpointError::Poisoned)?;
+        }
+        let begin = self.clock.now();
+        let mut writer = self.exclusive();
+        self.check_poison().map_err(|()| CheckpointError::Poisoned)?;
+        let is_unsaved = {
+            let state = self.state.read();
+            writer.manifest.position.lsn != writer.log.end().lsn
+                || state.collections().any(crate::collection::Collection::has_unsaved)
+                || state.keyspaces().any(crate::keyspace::Keyspace::has_unsaved)
+        };
+        if !is_unsaved {
+            return Ok(None);
+        }
+        // From here on a new segment is written to: what the manifest says of the log stays true
+        // whether or not it is published.
+        if let Err(error) = writer.log.rotate(&self.storage) {
+            let error = writer.fail(error);
+            return Err(CheckpointError::Storage(error));
+        }
+        let since = writer.begin_checkpoint();
+        let mut state = self.state.write();
+        let frozen = Frozen {
+            core: self,
+            position: writer.log.end(),
+            log_first: writer.log.next_number(),
+            next_collection: state.next_collection,
+            next_keyspace: state.next_keyspace,
+            collections: state.collections().map(|c| c.freeze(c.saved.clone())).collect(),
+            keyspaces: state.keyspaces_mut().map(|k| k.freeze(false)).collect(),
+            database: writer.database,
+            numbers: writer.next_file..writer.next_file,
+            len_bytes: 0,
+            pause: self.clock.now().saturating_sub(begin),
+            since,
+            is_published: false,
+            was_panicking: std::thread::panicking(),
+        };
+        Ok(Some(frozen))
+    }
+}
+
+impl<'c, S: Storage> Frozen<'c, S> {
+    /// All of a database in memory, to be written as if there had been no checkpoint.
+    pub(crate) fn of_all(core: &'c Core<S>) -> Self {
+        let mut writer = core.exclusive();
+        let since = writer.begin_checkpoint();
+        let mut state = core.state.write();
+        Self {
+            core,
+            position: writer.log.end(),
+            log_first: writer.log.next_number(),
+            next_collection: state.next_collection,
+            next_keyspace: state.next_keyspace,
+            collections: state
+                .collections()
+                .map(|c| c.freeze(SavedCollection::default()))
+                .collect(),
+            keyspaces: state.keyspaces_mut().map(|k| k.freeze(true)).collect(),
+            database: writer.database,
+            numbers: 1..1,
+            len_bytes: 0,
+            pause: Duration::ZERO,
+            since,
+            is_published: false,
+            was_panicking: std::thread::panicking(),
+        }
+    }
+
+    /// Writes files and manifest to another storage; also how many files, and their length in
+    /// bytes.
+    ///
+    /// # Errors
+    /// As [`NewFiles`].
+    pub(crate) fn write_to<T: Storage>(
+        &mut self,
+        to: &T,
+    ) -> Result<(Manifest, FileRef, (u64, u64)), CheckpointError> {
+        let Unpublished { manifest, file } =
+            self.write(to, &mut |_| ControlFlow::Continue(()), &|| Ok(()))?;
+        Ok((manifest, file, (self.numbers.end - self.numbers.start, self.len_bytes)))
+    }
+
+    /// Writes changed files and the manifest. After a failure it can be called again.
+    pub(super) fn write<T: Storage>(
+        &mut self,
+        to: &T,
+        progress: OnProgress<'_>,
+        go_on: &dyn Fn() -> Result<(), CheckpointError>,
+    ) -> Result<Unpublished, CheckpointError> {
+        let mut files = NewFiles {
+            storage: to,
+            database: self.database,
+            lsn: self.position.lsn,
+            next_number: self.numbers.end,
+            len_bytes: self.len_bytes,
+            reads_back: self.core.reads_back,
+            go_on,
+        };
+        let total = (self.collections.len() + self.keyspaces.len()) as u64;
+        let mut done = 0;
+        let mut step = || {
+            done += 1;
+            // Breaking is for indexing; files are written to the end.
+            let _ = progress(Progress { phase: Phase::Write, done, total });
+        };
+        let mut write_all = || -> Result<(), CheckpointError> {
+            for collection in &mut self.collections {
+                collection.write(&mut files, &self.core.state)?;
+                step();
+            }
+            for keyspace in &mut self.keyspaces {
+                keyspace.write(&mut files)?;
+                step();
+            }
+            Ok(())
+        };
+        let written = write_all();
+        (self.numbers.end, self.len_bytes) = (files.next_number, files.len_bytes);
+        written?;
+        let manifest = Manifest {
+            position: self.position,
+            log_first: self.log_first,
+            next_collection: self.next_collection,
+            next_keyspace: self.next_keyspace,
+            collections: self.collections.iter().map(FrozenCollection::entry).collect(),
+            keyspaces: self.keyspaces.iter().map(FrozenKeyspace::entry).collect(),
+        };
+        let file = files.write_manifest(&manifest);
+        (self.numbers.end, self.len_bytes) = (files.next_number, files.len_bytes);
+        Ok(Unpublished { manifest, file: file? })
+    }
+
+    /// What was done, before it is published.
+    pub(super) fn report(&self) -> CheckpointReport {
+        CheckpointReport {
+            lsn: self.position.lsn,
+            indexed_rows: 0,
+            files_written: self.numbers.end - self.numbers.start,
+            bytes_written: self.len_bytes,
+            pause: self.pause,
+            files_left: None,
+        }
+    }
+
+    pub(crate) fn database(&self) -> [u8; 16] {
+        self.database
+    }
+
+    pub(crate) fn lsn(&self) -> Lsn {
+        self.position.lsn
+    }
+}
+
+impl<S: Storage> Drop for Frozen<'_, S> {
+    fn drop(&mut self) {
+        let core = self.core;
+        if std::thread::panicking() && !self.was_panicking {
+            // The root may say this or that.
+            core.end_by_panic(&mut core.queue.lock());
+        }
+        if !self.is_published && !core.is_in_memory() && core.check_poison().is_ok() {
+            // Nothing names them: a full disk should get its space back.
+            remove_sealed(&core.storage, self.numbers.clone());
+        }
+        let mut queue = core.queue.lock();
+        queue.writer.next_file = self.numbers.end;
+        queue.schedule.end();
+        if !self.is_published {
+            queue.schedule.restore(self.since);
+        }
+        drop(queue);
+        let mut state = core.state.write();
+        for frozen in self.collections.drain(..) {
+            if self.is_published
+                && let Some(collection) = state.collection_mut(frozen.id())
+            {
+                collection.saved = frozen.into_saved();
+            }
+        }
+        let mut to_thaw = Vec::new();
+        for frozen in self.keyspaces.drain(..) {
+            let id = frozen.id();
+            if frozen.is_unsaved() {
+                to_thaw.push(id);
+            }
+            if let Some(keyspace) = state.keyspace_mut(id) {
+                keyspace.give_back(frozen, self.is_published);
+            }
+        }
+        drop(state);
+        for id in to_thaw {
+            while core.state.write().keyspace_mut(id).is_some_and(|k| !k.thaw(THAW_STEP)) {}
+        }
+        core.changed.notify_all();
+    }
+}

@@ -1,0 +1,168 @@
+//! Checkpoints: the state in sealed files, published at one instant, and the log before it retired.
+//!
+//! Keeps the order that makes a crash at any point harmless: the log's segment ended and the state
+//! frozen, files written while commits go on, manifest written, all of them named, slot written,
+//! and only then anything removed. Files that did not change since the checkpoint before are shared
+//! with it. `frozen` is the state that is written, `files` what it is written to, `publish` the end
+//! of it, `reserve` the space for it, `schedule` when one is made that nobody asked for.
+
+mod compact;
+mod files;
+mod frozen;
+mod publish;
+pub(crate) mod reserve;
+pub(crate) mod schedule;
+
+pub use compact::CompactReport;
+pub(crate) use files::NewFiles;
+pub(crate) use frozen::Frozen;
+
+use crate::damage::Lsn;
+use crate::database::{Core, Database};
+use crate::error::CheckpointError;
+use gannet_hnsw::{BuildScratch, next_batch_end};
+use gannet_storage::{ErrorKind, Storage};
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+/// A part of a checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Phase {
+    /// Rows are put into the graph.
+    Index,
+    /// Files are written.
+    Write,
+}
+
+/// How far a checkpoint is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Progress {
+    /// What is being done.
+    pub phase: Phase,
+    /// Rows or files done.
+    pub done: u64,
+    /// Rows or files in all.
+    pub total: u64,
+}
+
+/// What a checkpoint did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CheckpointReport {
+    /// Everything up to this record is in sealed files.
+    pub lsn: Lsn,
+    /// Rows put into graphs.
+    pub indexed_rows: u64,
+    /// Files written, the manifest included; 0 if there was nothing to write.
+    pub files_written: u64,
+    /// Length of the files written, in bytes.
+    pub bytes_written: u64,
+    /// How long no commit could begin.
+    pub pause: Duration,
+    /// Files that nothing names any more and that could not be removed; the next checkpoint that
+    /// writes tries again. `None` if the directory could not be listed.
+    pub files_left: Option<u64>,
+}
+
+/// Whom a checkpoint asks how to go on.
+pub(crate) type OnProgress<'p> = &'p mut dyn FnMut(Progress) -> ControlFlow<()>;
+
+impl<S: Storage> Database<S> {
+    /// Puts all rows that wait into the graphs, writes what has changed to sealed files, publishes
+    /// that state, and removes what it and the checkpoint before it do not need. Reads and commits
+    /// go on; commits wait while the log changes to a new segment
+    /// ([`pause`](CheckpointReport::pause)), and for a moment whenever a batch of rows is linked.
+    /// Does nothing where nothing has changed.
+    ///
+    /// What is committed meanwhile may or may not be in the checkpoint. One is made at a time:
+    /// others wait. Memory beyond that of the state: 1 MiB, the rows that are being linked, and the
+    /// changes of keys that are made meanwhile, a second time.
+    ///
+    /// `progress` is called now and then and may break while rows are being indexed: those done
+    /// stay searchable through the graph, and no checkpoint is made.
+    ///
+    /// # Errors
+    /// [`CheckpointError`]; the checkpoint before stays in force.
+    pub fn checkpoint(
+        &self,
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<CheckpointReport, CheckpointError> {
+        let _one = self.core.upkeep.lock();
+        let indexed_rows = self.core.index(progress)?;
+        let report = self.core.checkpoint(progress, &|| Ok(()))?;
+        Ok(CheckpointReport { indexed_rows, ..report })
+    }
+}
+
+impl<S: Storage> Core<S> {
+    /// A checkpoint without indexing. Called with `upkeep` locked; `go_on` may end it.
+    pub(crate) fn checkpoint(
+        &self,
+        progress: OnProgress<'_>,
+        go_on: &dyn Fn() -> Result<(), CheckpointError>,
+    ) -> Result<CheckpointReport, CheckpointError> {
+        self.check_poison().map_err(|()| CheckpointError::Poisoned)?;
+        let Some(mut frozen) = self.freeze()? else {
+            let lsn = self.queue.lock().writer.log.end().lsn;
+            return Ok(CheckpointReport {
+                lsn,
+                indexed_rows: 0,
+                files_written: 0,
+                bytes_written: 0,
+                pause: Duration::ZERO,
+                files_left: Some(0),
+            });
+        };
+        let mut written = frozen.write(&self.storage, progress, go_on);
+        if let Err(CheckpointError::Storage(error)) = &written
+            && error.kind() == ErrorKind::NoSpace
+            && self.release_reserve()
+        {
+            written = frozen.write(&self.storage, progress, go_on);
+        }
+        let manifest = written?;
+        frozen.publish(manifest)
+    }
+
+    /// Inserts waiting rows into the graphs. Searches and commits go on while a batch is planned.
+    /// Called with `upkeep` locked.
+    pub(crate) fn index(&self, progress: OnProgress<'_>) -> Result<u64, CheckpointError> {
+        self.check_poison().map_err(|()| CheckpointError::Poisoned)?;
+        let waiting: Vec<_> = {
+            let state = self.state.read();
+            let waiting =
+                |c: &crate::collection::Collection<_>| (c.id, c.row_count(), c.graph().len());
+            state.collections().map(waiting).filter(|(_, rows, len)| len < rows).collect()
+        };
+        let total: u64 = waiting.iter().map(|(_, rows, len)| u64::from(rows - len)).sum();
+        if total == 0 {
+            return Ok(0);
+        }
+        let executor = self.workers.executor();
+        let executor = executor.map_err(|error| CheckpointError::Threads(error.into()))?;
+        let mut scratch = BuildScratch::new();
+        let mut done = 0;
+        for (id, rows, mut len) in waiting {
+            while len < rows {
+                let end = next_batch_end(len).min(rows);
+                let planner = {
+                    let state = self.state.read();
+                    state.collection_by_id(id).expect("collections stay").planner()
+                };
+                let plan = planner.plan(end, executor, &mut scratch);
+                drop(planner);
+                let mut state = self.state.write();
+                state.collection_mut(id).expect("collections stay").link(plan);
+                drop(state);
+                done += u64::from(end - len);
+                len = end;
+                if progress(Progress { phase: Phase::Index, done, total }).is_break() {
+                    return Err(CheckpointError::Cancelled);
+                }
+            }
+        }
+        Ok(total)
+    }
+}
