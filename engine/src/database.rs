@@ -18,13 +18,12 @@ use crate::names::Names;
 use crate::open::{RecoveryReport, recover_database};
 use crate::root;
 use crate::state::State;
+use crate::sync::{AtomicBool, Condvar, Mutex, Ordering, RwLock};
 use crate::workers::Workers;
 use gannet_hnsw::SearchContext;
 use gannet_storage::{Error as StorageError, SealedFile, Storage};
-use parking_lot::{Condvar, Mutex, RwLock};
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The storage's view of a sealed file.
 pub(crate) type ViewOf<S> = <<S as Storage>::Sealed as SealedFile>::View;

@@ -10,9 +10,9 @@ use crate::commit::queue::{Queue, SpareWork};
 use crate::database::{Core, Database};
 use crate::error::{CommitError, OpenError};
 use crate::log::writer::{AppendError, make_spare};
+use crate::sync::Ordering;
 use gannet_storage::Storage;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
@@ -93,7 +93,7 @@ impl<S: Storage> Core<S> {
             // Who commits tells it, but not while it would soon look by itself.
             queue.keeper.is_idle = wait.is_none_or(|wait| wait > NAP);
             match wait {
-                Some(wait) => drop(self.work.wait_for(&mut queue, wait)),
+                Some(wait) => _ = self.work.wait_for(&mut queue, wait),
                 None => self.work.wait(&mut queue),
             }
             queue.keeper.is_idle = false;

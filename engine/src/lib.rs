@@ -81,6 +81,7 @@ mod sequence;
 mod settle;
 mod state;
 mod stats;
+mod sync;
 mod verify;
 mod workers;
 

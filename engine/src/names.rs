@@ -3,8 +3,8 @@
 //! Keeps what a kernel may tell only once: after a failed sync of the directory a second one that
 //! succeeds proves nothing, whoever makes it. Which names there are is everybody's own business.
 
+use crate::sync::Mutex;
 use gannet_storage::{Error, ErrorKind, Op, Storage};
-use parking_lot::Mutex;
 
 /// See the module's documentation.
 #[derive(Debug, Default)]

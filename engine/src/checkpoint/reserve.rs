@@ -5,8 +5,8 @@
 
 use crate::database::Core;
 use crate::log::writer::zero_fill;
+use crate::sync::Mutex;
 use gannet_storage::{Durability, Error, ErrorKind, FileName, ReadFile, Storage, WriteFile};
-use parking_lot::Mutex;
 
 /// Its name.
 pub(crate) const FILE: &str = "reserve";

@@ -8,9 +8,9 @@ use super::OnProgress;
 use crate::config::Config;
 use crate::database::Core;
 use crate::error::CheckpointError;
+use crate::sync::Ordering;
 use gannet_storage::Storage;
 use std::ops::ControlFlow;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// After one that failed there is no other for so long.

@@ -13,9 +13,9 @@ use crate::manifest::{CollectionEntry, RowsEntry};
 use crate::record::encode_id;
 use crate::sealed::{FileKind, FileRef};
 use crate::state::State;
+use crate::sync::RwLock;
 use gannet_hnsw::{Graph, Params};
 use gannet_storage::Storage;
-use parking_lot::RwLock;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 

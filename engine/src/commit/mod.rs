@@ -17,10 +17,10 @@ use crate::damage::Lsn;
 use crate::database::{Core, Database};
 use crate::error::CommitError;
 use crate::sequence::sequence;
+use crate::sync::MutexGuard;
 use gannet_hnsw::Params;
 use gannet_storage::Storage;
 use outcome::{Outcome, Wake};
-use parking_lot::MutexGuard;
 use queue::Queue;
 use std::sync::Arc;
 

@@ -2,7 +2,7 @@
 
 use crate::damage::Lsn;
 use crate::error::CommitError;
-use parking_lot::{Condvar, Mutex};
+use crate::sync::{Condvar, Mutex};
 
 /// An acknowledged commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

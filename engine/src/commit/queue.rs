@@ -18,10 +18,10 @@ use crate::database::{Core, Writer};
 use crate::error::CommitError;
 use crate::log::writer::AppendError;
 use crate::sequence::Sequenced;
+use crate::sync::MutexGuard;
 use gannet_storage::{
     Durability as Level, Error as StorageError, ErrorKind, Op, Storage, WriteFile,
 };
-use parking_lot::MutexGuard;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,0 +1,18 @@
+//! Locks, condition variables and atomics of the commit path and of what works beside it.
+//!
+//! Keeps one place where they come from, so that a scheduler which tries orders of execution can
+//! take their place (`--cfg shuttle`, `tests/interleavings`). Loops that only share work among
+//! threads do not need to be tried and take theirs from where everybody does.
+
+#[cfg(shuttle)]
+mod shuttled;
+
+#[cfg(not(shuttle))]
+pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
+#[cfg(not(shuttle))]
+pub(crate) use std::sync::atomic::{AtomicBool, Ordering};
+
+#[cfg(shuttle)]
+pub(crate) use shuttle::sync::atomic::{AtomicBool, Ordering};
+#[cfg(shuttle)]
+pub(crate) use shuttled::{Condvar, Mutex, MutexGuard, RwLock};
