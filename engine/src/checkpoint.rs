@@ -77,6 +77,7 @@ impl<S: Storage> Core<S> {
         &self,
         progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<CheckpointReport, CheckpointError> {
+        let began = self.clock.now();
         let mut writer = self.exclusive();
         self.check_poison().map_err(|()| CheckpointError::Poisoned)?;
         let indexed_rows = self.index(progress)?;
@@ -96,8 +97,10 @@ impl<S: Storage> Core<S> {
             remove_sealed(&self.storage, first_number..writer.next_file);
         }
         written?;
+        self.metrics.checkpoint_ended(self.clock.now().saturating_sub(began));
         let files_written = writer.next_file - first_number;
         let files_left = writer.retire(&self.storage);
+        self.metrics.checkpoint_pause(self.clock.now().saturating_sub(began));
         Ok(CheckpointReport { lsn, indexed_rows, files_written, files_left })
     }
 

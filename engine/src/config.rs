@@ -44,6 +44,7 @@ pub enum RecoveryMode {
 /// | `group_delay_us` | 0 | 0 |
 /// | `group_bytes_max` | 1 MiB | 1 MiB |
 /// | `inflight_bytes_max` | 64 MiB | 64 MiB |
+/// | `log_compression` | false | false |
 /// | `threads` | 0 | 0 |
 /// | `recovery` | `Strict` | `Strict` |
 #[derive(Clone, Debug)]
@@ -65,6 +66,9 @@ pub struct Config {
     pub group_bytes_max: usize,
     /// Bytes of records that are not acknowledged, beyond which committers wait, 4 KiB to 1 GiB.
     pub inflight_bytes_max: usize,
+    /// Groups of more than 4 KiB are compressed in the log (lz4), where that makes them shorter by
+    /// an eighth. Less is written and read back, at the price of the time that compressing takes.
+    pub log_compression: bool,
     /// Threads of parallel loops (log scan, graph building, checks); 0 means one a core. 1 means
     /// that everything runs on the caller's thread, also what else a thread of the database does:
     /// see [`Database::tend`](crate::Database::tend).
@@ -95,6 +99,7 @@ impl Config {
             group_delay_us: 0,
             group_bytes_max: 1 << 20,
             inflight_bytes_max: 64 << 20,
+            log_compression: false,
             threads: 0,
             recovery: RecoveryMode::Strict,
             chance: Arc::new(SystemChance),
@@ -183,6 +188,7 @@ mod tests {
             assert_eq!(config.sync_interval, Duration::from_millis(100));
             assert_eq!((config.group_delay_us, config.group_bytes_max), (0, 1 << 20));
             assert_eq!((config.inflight_bytes_max, config.threads), (64 << 20, 0));
+            assert!(!config.log_compression);
             assert_eq!(config.recovery, RecoveryMode::Strict);
         }
     }

@@ -12,6 +12,7 @@ use crate::id::Id;
 use crate::keeper::Keeper;
 use crate::log::writer::{AppendError, LogWriter};
 use crate::manifest::Manifest;
+use crate::metrics::Metrics;
 use crate::open::{RecoveryReport, recover_database};
 use crate::root;
 use crate::state::State;
@@ -50,6 +51,7 @@ pub(crate) struct Core<S: Storage> {
     pub(crate) state: RwLock<State<ViewOf<S>>>,
     pub(crate) contexts: Mutex<Vec<SearchContext>>,
     pub(crate) report: RecoveryReport,
+    pub(crate) metrics: Metrics,
     poisoned: AtomicBool,
 }
 
@@ -100,9 +102,13 @@ impl<S: Storage> Database<S> {
         config.validate()?;
         let workers = Workers::new(config.threads);
         let executor = workers.executor().map_err(|error| OpenError::Threads(error.into()))?;
+        let began = config.clock.now();
         let recovered = recover_database(&storage, &config, executor)?;
+        let ready_time = config.clock.now().saturating_sub(began);
+        let metrics = Metrics::new(&recovered.report, recovered.replay_time, ready_time);
         let core = Core {
             storage,
+            metrics,
             workers,
             queue: Mutex::new(Queue::new(recovered.writer, &config)),
             changed: Condvar::new(),

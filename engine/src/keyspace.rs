@@ -36,9 +36,10 @@ impl Keyspace {
     }
 
     pub(crate) fn put(&mut self, key: &[u8], value: &[u8]) {
-        self.remove(key);
         self.bytes += (key.len() + value.len()) as u64;
-        self.entries.insert(key.to_vec(), value.to_vec());
+        if let Some(old) = self.entries.insert(key.to_vec(), value.to_vec()) {
+            self.bytes -= (key.len() + old.len()) as u64;
+        }
         self.changed = true;
     }
 

@@ -4,14 +4,17 @@
 
 mod backup;
 mod committing;
+mod compression;
 mod conformance;
 mod contents;
 mod damage;
 mod disk;
 mod faults;
 mod faulty;
+mod gathering;
 mod input;
 mod lies;
+mod metrics;
 mod recovery;
 #[cfg(all(feature = "uring", target_os = "linux"))]
 mod refused;
