@@ -71,6 +71,7 @@ impl WriteBatch {
     /// Sets the value of a key. The keyspace is made if it is new.
     pub fn put(&mut self, keyspace: &str, key: &[u8], value: &[u8]) {
         let name = self.name(keyspace);
+        self.bytes.reserve(key.len() + value.len());
         let (key, value) = (self.bytes(key), self.bytes(value));
         self.ops.push(Op::Put { name, key, value });
     }
@@ -92,6 +93,12 @@ impl WriteBatch {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ops.is_empty()
+    }
+
+    /// About as many bytes as its records will have.
+    pub(crate) fn body_len_hint(&self) -> usize {
+        const RECORD_OVERHEAD: usize = 32;
+        self.bytes.len() + 4 * self.floats.len() + RECORD_OVERHEAD * self.ops.len()
     }
 
     pub(crate) fn changes(&self) -> impl Iterator<Item = Change<'_>> {

@@ -42,6 +42,16 @@ pub enum Damage {
     LostRecords,
 }
 
+/// Something that only a later program writes, under checksums that match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Newer {
+    /// What has a number that is not known.
+    pub(crate) what: &'static str,
+    pub(crate) found: u8,
+    /// The highest number that is.
+    pub(crate) supported: u8,
+}
+
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

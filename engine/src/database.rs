@@ -14,6 +14,7 @@ use crate::id::Id;
 use crate::keeper::Keeper;
 use crate::log::writer::{AppendError, LogWriter};
 use crate::manifest::Manifest;
+use crate::metrics::Metrics;
 use crate::names::Names;
 use crate::open::{RecoveryReport, recover_database};
 use crate::root;
@@ -61,6 +62,7 @@ pub(crate) struct Core<S: Storage> {
     pub(crate) state: RwLock<State<ViewOf<S>>>,
     pub(crate) contexts: Mutex<Vec<SearchContext>>,
     pub(crate) report: RecoveryReport,
+    pub(crate) metrics: Metrics,
     poisoned: AtomicBool,
 }
 
@@ -112,10 +114,14 @@ impl<S: Storage> Database<S> {
         let workers = Workers::new(config.threads);
         let executor = workers.executor().map_err(|error| OpenError::Threads(error.into()))?;
         let names = Arc::new(Names::default());
+        let began = config.clock.now();
         let recovered = recover_database(&storage, &config, executor, &names)?;
+        let ready_time = config.clock.now().saturating_sub(began);
+        let metrics = Metrics::new(&recovered.report, recovered.replay_time, ready_time);
         let schedule = Schedule::new(&config, recovered.report.log_bytes, recovered.segment_bytes);
         let core = Core {
             storage,
+            metrics,
             workers,
             upkeep: Mutex::new(()),
             names,

@@ -2,7 +2,7 @@
 
 use crate::backend::Backend;
 use crate::config::ConfigError;
-use crate::damage::Corruption;
+use crate::damage::{Corruption, Newer};
 use crate::id::Id;
 use gannet_hnsw::{Params, ParamsError};
 use gannet_storage::{Error as StorageError, ErrorKind};
@@ -28,13 +28,19 @@ pub enum OpenError {
         file: String,
     },
     /// A later version of the program wrote it.
-    #[error("{file} has format version {found}, newer than {supported}: use a newer program")]
+    #[error(
+        "{file} at byte {offset} has {what} {found}, newer than {supported}: use a newer program"
+    )]
     NewerVersion {
         /// The file that says so.
         file: String,
-        /// Its version.
+        /// Byte in it where that begins which is newer; in a log segment, the frame or its body.
+        offset: u64,
+        /// What is newer: a version, a codec, flags, a kind of record.
+        what: &'static str,
+        /// The number found.
         found: u32,
-        /// The newest version this program reads.
+        /// The newest that this program reads.
         supported: u32,
     },
     /// A setting is out of range.
@@ -46,6 +52,21 @@ pub enum OpenError {
     /// The backend was asked for by name, but its cargo feature is off.
     #[error("the {0} backend is not compiled in: turn on the cargo feature `{0}`")]
     NotCompiled(Backend),
+}
+
+impl OpenError {
+    /// A file whose header has a version that is not known.
+    pub(crate) fn newer_format(file: impl AsRef<str>, found: u32, supported: u32) -> Self {
+        let (file, what) = (file.as_ref().to_owned(), "format version");
+        Self::NewerVersion { file, offset: 0, what, found, supported }
+    }
+
+    /// A place in a file where there is something that a later program wrote.
+    pub(crate) fn newer_at(file: impl AsRef<str>, offset: u64, newer: Newer) -> Self {
+        let Newer { what, found, supported } = newer;
+        let (file, found, supported) = (file.as_ref().to_owned(), found.into(), supported.into());
+        Self::NewerVersion { file, offset, what, found, supported }
+    }
 }
 
 /// Why a batch was not committed.

@@ -70,6 +70,7 @@ mod keyspace;
 pub mod limits;
 mod log;
 mod manifest;
+mod metrics;
 mod names;
 mod open;
 mod record;
@@ -109,9 +110,12 @@ pub use error::{
 pub use gannet_hnsw::{Metric, Params, ParamsError};
 pub use gannet_storage as storage;
 pub use id::Id;
+pub use metrics::Distribution;
 pub use open::{IndexAction, RecoveryReport};
 pub use search::{Hit, SearchOptions};
-pub use stats::{CollectionStats, KeyspaceStats, Stats};
+pub use stats::{
+    CheckpointStats, CollectionStats, CommitStats, KeyspaceStats, OpeningStats, Stats,
+};
 pub use verify::{Fault, VerifyReport, verify_storage};
 
 /// The keyspace that the command line uses where none is named.

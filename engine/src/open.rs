@@ -16,7 +16,7 @@ use crate::log::LogPosition;
 use crate::log::aside::end_log;
 use crate::log::recover::{LogEnd, LogSource, recover_with};
 use crate::log::segment;
-use crate::log::writer::LogWriter;
+use crate::log::writer::{LogSettings, LogWriter};
 use crate::manifest::Manifest;
 use crate::names::Names;
 use crate::replay::Decoded;
@@ -29,6 +29,7 @@ use gannet_storage::{ErrorKind, FileMeta, FileName, Storage};
 use std::fmt;
 use std::ops::{ControlFlow, RangeInclusive};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What opening a database found and did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -91,6 +92,8 @@ pub(crate) struct Recovered<S: Storage> {
     pub(crate) report: RecoveryReport,
     /// Length of the segments behind the checkpoint.
     pub(crate) segment_bytes: u64,
+    /// Of reading the log and applying it.
+    pub(crate) replay_time: Duration,
 }
 
 /// Finds the newest state that can be had.
@@ -199,7 +202,7 @@ fn begin<S: Storage>(
     let report = RecoveryReport { is_new: true, ..RecoveryReport::default() };
     let (number, position) = (manifest.log_first, manifest.position);
     let writer = writer_at((config, names), database, number, position, (manifest, None));
-    Ok(Recovered { state, writer, report, segment_bytes: 0 })
+    Ok(Recovered { state, writer, report, segment_bytes: 0, replay_time: Duration::ZERO })
 }
 
 /// A writer that continues the log, over a checkpoint with the number of its file. Slot, generation
@@ -212,9 +215,13 @@ fn writer_at<S: Storage>(
     (manifest, manifest_number): (Manifest, Option<u64>),
 ) -> Writer<S> {
     let chance = (Arc::clone(&config.chance), Arc::clone(names));
-    let segments = (config.segment_bytes, config.durability == Durability::Buffered);
+    let settings = LogSettings {
+        segment_bytes_max: config.segment_bytes,
+        is_cached: config.durability == Durability::Buffered,
+        compresses: config.log_compression,
+    };
     Writer {
-        log: LogWriter::new(database, chance, segments, next_segment, position),
+        log: LogWriter::new(database, chance, settings, next_segment, position),
         database,
         slot: None,
         generation: 0,
@@ -255,7 +262,9 @@ fn load<S: Storage>(
     let mut state = load_state(storage, slot, &manifest, executor, &mut discarded)?;
     let (first_number, start) = (manifest.log_first, manifest.position);
     let source = LogSource { storage, database, first_number, start, cuts_damage };
+    let began = config.clock.now();
     let end = recover_with(&source, executor, Decoded::take, |wave| state.replay(wave, executor))?;
+    let replay_time = config.clock.now().saturating_sub(began);
     for (id, reason) in discarded {
         report.index_actions.extend(rebuild_graph(&mut state, id, reason, executor));
     }
@@ -278,7 +287,7 @@ fn load<S: Storage>(
     let manifest_number = slot.manifest.map(|file| file.number);
     let checkpoint = (manifest, manifest_number);
     let writer = writer_at((config, names), database, next_number, position, checkpoint);
-    Ok(Recovered { state, writer, report, segment_bytes: 0 })
+    Ok(Recovered { state, writer, report, segment_bytes: 0, replay_time })
 }
 
 /// Collections and keyspaces as the checkpoint's files have them; collections whose graph is not

@@ -4,8 +4,10 @@
 //! meaning is `state`'s. Decoding is total.
 
 use crate::codec::{Put, Reader};
+use crate::damage::Newer;
 use crate::id::Id;
 use gannet_hnsw::{Metric, Params};
+use std::fmt;
 
 /// Bytes before each record's payload: length u32, kind u8, version u8, zero u16.
 const HEADER_LEN_BYTES: usize = 8;
@@ -18,6 +20,7 @@ const DELETE_ROW: u8 = 3;
 const CREATE_KEYSPACE: u8 = 4;
 const PUT: u8 = 5;
 const DELETE: u8 = 6;
+const KIND_MAX: u8 = DELETE;
 
 const ID_INT: u8 = 0;
 const ID_BYTES: u8 = 1;
@@ -57,8 +60,29 @@ pub(crate) enum Record<'a> {
     },
 }
 
-/// Why bytes are not a record, as the name of the field that is wrong.
-pub(crate) type RecordFault = &'static str;
+/// Why bytes are not a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RecordFault {
+    /// The name of the field that is wrong.
+    Field(&'static str),
+    /// A version or kind that only a later program writes.
+    Newer(Newer),
+}
+
+impl From<&'static str> for RecordFault {
+    fn from(field: &'static str) -> Self {
+        Self::Field(field)
+    }
+}
+
+impl fmt::Display for RecordFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Field(field) => f.write_str(field),
+            Self::Newer(Newer { what, found, .. }) => write!(f, "{what} {found}"),
+        }
+    }
+}
 
 impl Record<'_> {
     /// Appends the record to `out`. Lengths have been checked against `limits`.
@@ -121,19 +145,27 @@ impl<'a> Record<'a> {
     pub(crate) fn decode(body: &mut Reader<'a>) -> Result<Self, RecordFault> {
         let len = body.u32().ok_or("record length")?;
         let kind = body.u8().ok_or("record kind")?;
-        if body.u8() != Some(VERSION) {
-            return Err("record version");
+        let newer = |what, found, supported| RecordFault::Newer(Newer { what, found, supported });
+        let version = body.u8().ok_or("record version")?;
+        if version > VERSION {
+            return Err(newer("record version", version, VERSION));
+        }
+        if version == 0 {
+            return Err("record version".into());
+        }
+        if kind > KIND_MAX {
+            return Err(newer("record kind", kind, KIND_MAX));
         }
         if body.u16() != Some(0) {
-            return Err("record flags");
+            return Err("record flags".into());
         }
         let len = usize::try_from(len).map_err(|_| "record length")?;
         let mut payload = Reader::new(body.bytes(len).ok_or("record length")?);
         let record = Self::decode_payload(kind, &mut payload)?;
-        if payload.is_empty() { Ok(record) } else { Err("record length") }
+        if payload.is_empty() { Ok(record) } else { Err("record length".into()) }
     }
 
-    fn decode_payload(kind: u8, p: &mut Reader<'a>) -> Result<Self, RecordFault> {
+    fn decode_payload(kind: u8, p: &mut Reader<'a>) -> Result<Self, &'static str> {
         let record = match kind {
             CREATE_COLLECTION => {
                 let collection = p.u32().ok_or("collection")?;

@@ -83,8 +83,7 @@ pub(crate) fn read<S: Storage>(storage: &S) -> Result<Option<Root>, OpenError> {
             Ok(slot) => Ok(slot),
             Err(SlotFault::Damaged(damage)) => Err(damage),
             Err(SlotFault::Newer(found)) => {
-                let file = FILE.to_owned();
-                return Err(OpenError::NewerVersion { file, found, supported: VERSION });
+                return Err(OpenError::newer_format(FILE, found, VERSION));
             }
         };
     }

@@ -20,7 +20,7 @@ use std::collections::HashMap;
 use std::ops::Deref;
 
 /// A batch as the log takes it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Sequenced {
     /// Records, one after another.
     pub(crate) body: Vec<u8>,
@@ -34,7 +34,8 @@ struct Draft<'s, V> {
     in_flight: &'s InFlight,
     out: Sequenced,
     collections: Vec<DraftCollection>,
-    keyspaces: HashMap<String, u32>,
+    /// Made by this batch.
+    keyspaces: Vec<(String, u32)>,
     next_collection: u32,
     next_keyspace: u32,
     /// Ids that this batch has changed, by collection number.
@@ -52,7 +53,7 @@ struct DraftCollection {
 }
 
 /// Checks `batch` against `state` as `in_flight` will leave it, encodes it, and adds it to what is
-/// in flight. `before` is the last record that was sequenced.
+/// in flight. `before` is the last record that was sequenced, `body` empty memory for the records.
 ///
 /// # Errors
 /// The first operation that cannot be done, as `CommitError` says; nothing was added.
@@ -61,16 +62,18 @@ pub(crate) fn sequence<V: Deref<Target = [u8]>>(
     in_flight: &mut InFlight,
     before: Lsn,
     batch: &WriteBatch,
+    mut body: Vec<u8>,
 ) -> Result<Sequenced, CommitError> {
     if batch.is_empty() {
         return Err(CommitError::EmptyBatch);
     }
+    body.reserve(batch.body_len_hint());
     let mut draft = Draft {
         state,
         in_flight,
-        out: Sequenced::default(),
+        out: Sequenced { body, records: 0 },
         collections: Vec::new(),
-        keyspaces: HashMap::new(),
+        keyspaces: Vec::new(),
         next_collection: in_flight.next_collection(state.next_collection),
         next_keyspace: in_flight.next_keyspace(state.next_keyspace),
         rows: HashMap::new(),
@@ -193,7 +196,8 @@ impl<V: Deref<Target = [u8]>> Draft<'_, V> {
     fn keyspace(&self, name: &str) -> Option<u32> {
         let in_flight = || self.in_flight.keyspace(name);
         let known = || self.state.keyspace(name).map(|keyspace| keyspace.id);
-        self.keyspaces.get(name).copied().or_else(known).or_else(in_flight)
+        let made = self.keyspaces.iter().find(|(made, _)| made == name);
+        made.map(|(_, number)| *number).or_else(known).or_else(in_flight)
     }
 
     fn create_keyspace(&mut self, name: &str) -> Result<u32, CommitError> {
@@ -201,7 +205,7 @@ impl<V: Deref<Target = [u8]>> Draft<'_, V> {
         let keyspace = self.next_keyspace;
         self.next_keyspace = next_number("keyspaces", keyspace)?;
         self.emit(&Record::CreateKeyspace { keyspace, name })?;
-        self.keyspaces.insert(name.to_owned(), keyspace);
+        self.keyspaces.push((name.to_owned(), keyspace));
         Ok(keyspace)
     }
 

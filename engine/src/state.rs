@@ -7,7 +7,7 @@ use crate::codec::Reader;
 use crate::collection::Collection;
 use crate::keyspace::Keyspace;
 use crate::limits::is_name;
-use crate::record::Record;
+use crate::record::{Record, RecordFault};
 use std::collections::BTreeMap;
 use std::ops::Deref;
 
@@ -107,8 +107,8 @@ impl<V: Deref<Target = [u8]>> State<V> {
     /// Applies the `count` records of a frame's body.
     ///
     /// # Errors
-    /// The field that is damaged.
-    pub(crate) fn apply_all(&mut self, count: u32, body: &[u8]) -> Result<(), &'static str> {
+    /// The field that is damaged, or what is newer.
+    pub(crate) fn apply_all(&mut self, count: u32, body: &[u8]) -> Result<(), RecordFault> {
         decode_all(count, body, |record| self.apply(record))
     }
 
@@ -142,17 +142,17 @@ impl<V: Deref<Target = [u8]>> State<V> {
 /// Gives the `count` records of a frame's body to `each`, in order.
 ///
 /// # Errors
-/// The field that is damaged, or what `each` says.
+/// The field that is damaged, what is newer, or what `each` says.
 pub(crate) fn decode_all<'b>(
     count: u32,
     body: &'b [u8],
     mut each: impl FnMut(Record<'b>) -> Result<(), &'static str>,
-) -> Result<(), &'static str> {
+) -> Result<(), RecordFault> {
     let mut records = Reader::new(body);
     for _ in 0..count {
         each(Record::decode(&mut records)?)?;
     }
-    if records.is_empty() { Ok(()) } else { Err("record count") }
+    if records.is_empty() { Ok(()) } else { Err("record count".into()) }
 }
 
 #[cfg(test)]
@@ -166,7 +166,7 @@ mod tests {
             Record::Delete { keyspace: 1, key }.encode(&mut body);
         }
         let decode = |count| decode_all(count, &body, |_| Ok(()));
-        assert_eq!((decode(1), decode(2)), (Err("record count"), Ok(())));
+        assert_eq!((decode(1), decode(2)), (Err("record count".into()), Ok(())));
         assert!(decode(3).is_err());
     }
 }

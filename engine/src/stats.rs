@@ -4,10 +4,12 @@ use crate::collection::Collection;
 use crate::damage::Lsn;
 use crate::database::Database;
 use crate::log::segment;
+use crate::metrics::Distribution;
 use crate::open::RecoveryReport;
 use gannet_hnsw::Params;
 use gannet_storage::{Caps, Error, FileMeta, Storage};
 use std::ops::Deref;
+use std::time::Duration;
 
 /// A database at one moment.
 #[derive(Clone, Debug)]
@@ -31,6 +33,12 @@ pub struct Stats {
     pub files: Vec<FileMeta>,
     /// What opening found and did.
     pub recovery: RecoveryReport,
+    /// How long opening took.
+    pub opening: OpeningStats,
+    /// Commits since it was opened.
+    pub commits: CommitStats,
+    /// Checkpoints since it was opened.
+    pub checkpoints: CheckpointStats,
     /// What the storage is.
     pub backend: Caps,
 }
@@ -63,6 +71,55 @@ pub struct KeyspaceStats {
     pub keys: u64,
     /// Length of its keys and values in bytes.
     pub bytes: u64,
+}
+
+/// Commits since the database was opened. Groups and records are counted when they are
+/// acknowledged, writes and syncs when they have ended well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CommitStats {
+    /// Batches, those that changed nothing too.
+    pub commits: u64,
+    /// Groups, each one frame of the log.
+    pub groups: u64,
+    /// Records.
+    pub records: u64,
+    /// Bytes of records, before any compression.
+    pub record_bytes: u64,
+    /// Records of a group.
+    pub group_records: Distribution,
+    /// Bytes of the records of a group, before any compression.
+    pub group_bytes: Distribution,
+    /// Nanoseconds of a write of a buffered group.
+    pub write_nanos: Distribution,
+    /// Nanoseconds of a write and sync of a strict group, or of a sync of buffered ones.
+    pub sync_nanos: Distribution,
+    /// Bytes of records that are in flight now.
+    pub queue_bytes: u64,
+}
+
+/// Checkpoints since the database was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CheckpointStats {
+    /// Nanoseconds of a checkpoint that wrote something, from its beginning until it was in force.
+    pub nanos: Distribution,
+    /// Nanoseconds for which a checkpoint kept commits waiting at one stretch.
+    pub pause_nanos: Distribution,
+}
+
+/// How long opening took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OpeningStats {
+    /// Reading the log and applying its records.
+    pub replay_time: Duration,
+    /// All of it, until the database was ready.
+    pub ready_time: Duration,
+    /// Bytes of records, as they stand in the log, for each second of `replay_time`.
+    pub replay_bytes_per_second: u64,
+    /// Records for each second of `replay_time`.
+    pub replay_records_per_second: u64,
 }
 
 fn collection_stats<V: Deref<Target = [u8]>>(collection: &Collection<V>) -> CollectionStats {
@@ -110,6 +167,9 @@ impl<S: Storage> Database<S> {
             file_bytes: files.iter().map(|meta| meta.len_bytes).sum(),
             files,
             recovery: core.report.clone(),
+            opening: core.metrics.opening(),
+            commits: writer.commit_stats(),
+            checkpoints: core.metrics.checkpoints(),
             backend: core.storage.caps(),
         })
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use gannet::{BackendInfo, CollectionStats, Stats};
+use gannet::{BackendInfo, CollectionStats, Distribution, Stats};
 use serde::Serialize;
 
 use crate::args::DatabaseArgs;
@@ -27,6 +27,54 @@ struct Answer {
     file_bytes: u64,
     files: BTreeMap<String, u64>,
     recovery: Recovery,
+    opening: Opening,
+    commits: CommitNumbers,
+    checkpoints: Checkpoints,
+}
+
+#[derive(Serialize)]
+struct Opening {
+    replay_seconds: f64,
+    ready_seconds: f64,
+    replay_bytes_per_second: u64,
+    replay_records_per_second: u64,
+}
+
+/// Of this opening of the database.
+#[derive(Serialize)]
+struct CommitNumbers {
+    commits: u64,
+    groups: u64,
+    records: u64,
+    record_bytes: u64,
+    group_records: Numbers,
+    group_bytes: Numbers,
+    write_nanos: Numbers,
+    sync_nanos: Numbers,
+    queue_bytes: u64,
+}
+
+/// Of this opening of the database.
+#[derive(Serialize)]
+struct Checkpoints {
+    nanos: Numbers,
+    pause_nanos: Numbers,
+}
+
+#[derive(Serialize)]
+struct Numbers {
+    count: u64,
+    sum: u64,
+    p50: u64,
+    p99: u64,
+    max: u64,
+}
+
+impl From<Distribution> for Numbers {
+    fn from(found: Distribution) -> Self {
+        let Distribution { count, sum, p50, p99, max, .. } = found;
+        Self { count, sum, p50, p99, max }
+    }
 }
 
 #[derive(Serialize)]
@@ -87,6 +135,27 @@ impl Answer {
                 index_actions: recovery.index_actions.iter().map(ToString::to_string).collect(),
                 fallbacks: recovery.fallbacks.iter().map(ToString::to_string).collect(),
                 root_damage: recovery.root_damage.as_ref().map(ToString::to_string),
+            },
+            opening: Opening {
+                replay_seconds: stats.opening.replay_time.as_secs_f64(),
+                ready_seconds: stats.opening.ready_time.as_secs_f64(),
+                replay_bytes_per_second: stats.opening.replay_bytes_per_second,
+                replay_records_per_second: stats.opening.replay_records_per_second,
+            },
+            commits: CommitNumbers {
+                commits: stats.commits.commits,
+                groups: stats.commits.groups,
+                records: stats.commits.records,
+                record_bytes: stats.commits.record_bytes,
+                group_records: stats.commits.group_records.into(),
+                group_bytes: stats.commits.group_bytes.into(),
+                write_nanos: stats.commits.write_nanos.into(),
+                sync_nanos: stats.commits.sync_nanos.into(),
+                queue_bytes: stats.commits.queue_bytes,
+            },
+            checkpoints: Checkpoints {
+                nanos: stats.checkpoints.nanos.into(),
+                pause_nanos: stats.checkpoints.pause_nanos.into(),
             },
             collections: stats.collections.into_iter().map(Collection::named).collect(),
             keyspaces: stats
@@ -158,6 +227,8 @@ fn text(answer: &Answer) -> String {
     for (name, reason) in &answer.backend_refused {
         line("", failure::printable(&format!("{name} refused: {reason}")));
     }
+    let Opening { replay_seconds, ready_seconds, .. } = &answer.opening;
+    line("opening", format!("{ready_seconds:.3} s, of which {replay_seconds:.3} s for the log"));
     let Recovery { frames, records, log_bytes, torn_bytes, .. } = &answer.recovery;
     line(
         "recovery",

@@ -354,6 +354,9 @@ fn stats_tell_what_is_there() {
             assert!(stats[field].as_u64().unwrap() > 0, "{field}");
         }
         assert_eq!(stats["recovery"]["torn_bytes"], 0);
+        assert!(stats["opening"]["ready_seconds"].as_f64().unwrap() > 0.0);
+        assert_eq!(stats["commits"]["sync_nanos"]["count"], 0);
+        assert_eq!(stats["checkpoints"]["pause_nanos"]["count"], 0);
         assert_eq!(
             stats["recovery"]["records"], 2,
             "the keyspace and its key, after the checkpoint"

@@ -104,6 +104,7 @@ impl<S: Storage> Core<S> {
         go_on: &dyn Fn() -> Result<(), CheckpointError>,
     ) -> Result<CheckpointReport, CheckpointError> {
         self.check_poison().map_err(|()| CheckpointError::Poisoned)?;
+        let began = self.clock.now();
         let Some(mut frozen) = self.freeze()? else {
             let lsn = self.queue.lock().writer.log.end().lsn;
             return Ok(CheckpointReport {
@@ -123,7 +124,10 @@ impl<S: Storage> Core<S> {
             written = frozen.write(&self.storage, progress, go_on);
         }
         let manifest = written?;
-        frozen.publish(manifest)
+        let report = frozen.publish(manifest)?;
+        self.metrics.checkpoint_pause(report.pause);
+        self.metrics.checkpoint_ended(self.clock.now().saturating_sub(began));
+        Ok(report)
     }
 
     /// Inserts waiting rows into the graphs. Searches and commits go on while a batch is planned.

@@ -2,9 +2,11 @@
 //!
 //! Keeps the order of a commit: sequence (numbers are given, conditions checked against the state
 //! and all batches in flight), log, durability, publish, acknowledge. `in_flight` is what sequenced
-//! batches will change, `queue` the lines they stand in, `outcome` where a waiter learns how it
-//! ended. How a batch becomes records is `sequence`'s business, where a frame goes the log's.
+//! batches will change, `queue` the lines they stand in, `alone` the way past them, `outcome` where
+//! a waiter learns how it ended. How a batch becomes records is `sequence`'s business, where a
+//! frame goes the log's.
 
+mod alone;
 pub(crate) mod in_flight;
 pub(crate) mod outcome;
 pub(crate) mod queue;
@@ -16,7 +18,7 @@ use crate::config::Durability;
 use crate::damage::Lsn;
 use crate::database::{Core, Database};
 use crate::error::CommitError;
-use crate::sequence::sequence;
+use crate::sequence::{Sequenced, sequence};
 use crate::sync::MutexGuard;
 use gannet_hnsw::Params;
 use gannet_storage::Storage;
@@ -68,8 +70,16 @@ impl<S: Storage> Database<S> {
         batch: WriteBatch,
         durability: Durability,
     ) -> Result<Commit, CommitError> {
+        if self.core.is_in_memory() != (durability == Durability::InMemory) {
+            return Err(CommitError::InMemory);
+        }
         let _guard = self.core.poison_on_panic();
-        let (queue, outcome, _) = self.core.enqueue(&batch, durability)?;
+        let mut queue = self.core.open_queue()?;
+        let sequenced = self.core.sequence(&mut queue, &batch)?;
+        if durability == Durability::Buffered && queue.is_alone(&sequenced) {
+            return self.core.write_alone(&mut queue, sequenced);
+        }
+        let outcome = queue.push(sequenced, durability);
         outcome.watch();
         if queue.can_begin() {
             drop(self.core.write_groups(queue));
@@ -89,7 +99,10 @@ impl<S: Storage> Database<S> {
     #[expect(clippy::needless_pass_by_value, reason = "a batch is committed once")]
     pub fn submit(&self, batch: WriteBatch) -> Result<Ticket<S>, CommitError> {
         let _guard = self.core.poison_on_panic();
-        let (queue, outcome, last_lsn) = self.core.enqueue(&batch, self.core.durability)?;
+        let mut queue = self.core.open_queue()?;
+        let sequenced = self.core.sequence(&mut queue, &batch)?;
+        let outcome = queue.push(sequenced, self.core.durability);
+        let last_lsn = queue.sequenced;
         if queue.keeper.is_idle {
             self.core.work.notify_one();
         }
@@ -146,21 +159,13 @@ impl<S: Storage> Ticket<S> {
 }
 
 impl<S: Storage> Core<S> {
-    /// Sequences a batch and puts it in line; with the last of its records.
-    #[expect(clippy::type_complexity, reason = "the queue stays locked")]
-    fn enqueue(
-        &self,
-        batch: &WriteBatch,
-        durability: Durability,
-    ) -> Result<(MutexGuard<'_, Queue<S>>, Arc<Outcome>, Lsn), CommitError> {
-        if self.is_in_memory() != (durability == Durability::InMemory) {
-            return Err(CommitError::InMemory);
-        }
+    /// The queue when it lets a further batch in.
+    fn open_queue(&self) -> Result<MutexGuard<'_, Queue<S>>, CommitError> {
         let mut queue = self.queue.lock();
         loop {
             self.check_poison().map_err(|()| CommitError::Poisoned)?;
             if !queue.is_closed() {
-                break;
+                return Ok(queue);
             }
             if queue.can_begin() {
                 // Nobody else may be there to do it.
@@ -169,11 +174,13 @@ impl<S: Storage> Core<S> {
                 self.changed.wait(&mut queue);
             }
         }
-        let Queue { in_flight, sequenced, .. } = &mut *queue;
-        let sequenced = sequence(&self.state.read(), in_flight, *sequenced, batch)?;
-        let outcome = queue.push(sequenced, durability);
-        let last_lsn = queue.sequenced;
-        Ok((queue, outcome, last_lsn))
+    }
+
+    /// Makes a batch what the log takes; it is then in flight.
+    fn sequence(&self, queue: &mut Queue<S>, batch: &WriteBatch) -> Result<Sequenced, CommitError> {
+        let body = std::mem::take(&mut queue.body);
+        let Queue { in_flight, sequenced, .. } = queue;
+        sequence(&self.state.read(), in_flight, *sequenced, batch, body)
     }
 
     /// Waits for a batch, and writes groups when called to.

@@ -2,9 +2,10 @@
 //!
 //! Keeps three lines in order of LSN: batches that wait, groups that are being written, and what is
 //! acknowledged. A committing thread that finds room in the pipeline writes a group of all that
-//! waits; one that finds none sleeps until its batch has ended, or until it is called to write the
-//! next group. Groups are written and synced side by side and end in order: a group is applied to
-//! the state and acknowledged when it and every group before it are written, strict ones synced.
+//! waits; one that finds none, or too few batches for a sync of their own, sleeps until its batch
+//! has ended, or until it is called to write the next group. Groups are written and synced side by
+//! side and end in order: a group is applied to the state and acknowledged when it and every group
+//! before it are written, strict ones synced.
 //!
 //! After the first failure nothing is acknowledged any more, not even a group that was written
 //! before it: the kernel may have told of *its* loss to the one that failed.
@@ -16,13 +17,17 @@ use crate::config::{Config, Durability};
 use crate::damage::Lsn;
 use crate::database::{Core, Writer};
 use crate::error::CommitError;
-use crate::log::writer::AppendError;
+use crate::log::writer::{AppendError, ComposedFrame};
+use crate::metrics::CommitMetrics;
 use crate::sequence::Sequenced;
+use crate::state::State;
+use crate::stats::CommitStats;
 use crate::sync::MutexGuard;
 use gannet_storage::{
     Durability as Level, Error as StorageError, ErrorKind, Op, Storage, WriteFile,
 };
 use std::collections::VecDeque;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +45,9 @@ pub(crate) struct Queue<S: Storage> {
     unsynced_since: Option<Duration>,
     /// Time of the last acknowledgement.
     last_end: Duration,
+    pub(crate) metrics: CommitMetrics,
+    /// Memory for the records of the next batch.
+    pub(super) body: Vec<u8>,
     /// What the keeper is doing.
     pub(crate) keeper: KeeperState,
     /// When the next checkpoint is due.
@@ -48,6 +56,8 @@ pub(crate) struct Queue<S: Storage> {
     pub(crate) checkpoint_failure: Option<String>,
     waiting: VecDeque<Batch>,
     groups: VecDeque<Group>,
+    /// Acknowledged, and not told yet.
+    ended: Vec<Batch>,
     /// Number of the next group.
     next_group: u64,
     /// Of all batches in the two lines.
@@ -128,12 +138,15 @@ impl<S: Storage> Queue<S> {
             unsynced_bytes: 0,
             unsynced_since: None,
             last_end: Duration::ZERO,
+            metrics: CommitMetrics::default(),
+            body: Vec::new(),
             keeper: KeeperState::default(),
             schedule,
             checkpoint_failure: None,
             limits,
             waiting: VecDeque::new(),
             groups: VecDeque::new(),
+            ended: Vec::new(),
             next_group: 0,
             bytes: 0,
             drains: 0,
@@ -146,6 +159,7 @@ impl<S: Storage> Queue<S> {
         let first_lsn = self.sequenced + 1;
         self.sequenced += Lsn::from(records);
         self.bytes += body.len();
+        self.metrics.queue_bytes(self.bytes);
         let commit = Commit { first_lsn, last_lsn: self.sequenced };
         let outcome = Arc::new(Outcome::default());
         let to_tell = Arc::clone(&outcome);
@@ -153,14 +167,23 @@ impl<S: Storage> Queue<S> {
         outcome
     }
 
+    /// Notes records that were acknowledged, for the next checkpoint.
+    pub(super) fn note_records(&mut self, bytes: usize) {
+        self.schedule.note_records(bytes as u64, self.last_end);
+    }
+
     /// Whether a committer has to wait before it is sequenced.
     pub(crate) fn is_closed(&self) -> bool {
         self.drains > 0 || self.bytes > self.limits.in_flight_bytes || self.schedule.holds_commits()
     }
 
-    /// Whether a group can begin now.
+    /// Whether a group can begin now. Beside others it begins when it has as many batches as they
+    /// have on average: a few writers are in the device side by side, many share a sync instead.
     pub(crate) fn can_begin(&self) -> bool {
-        !self.waiting.is_empty() && self.drains == 0 && self.groups.len() < GROUPS_MAX
+        let in_groups = self.groups.iter().map(|group| group.batches.len()).sum::<usize>();
+        let is_worth_it = self.waiting.len() * self.groups.len() >= in_groups;
+        let is_open = self.drains == 0 && self.groups.len() < GROUPS_MAX;
+        !self.waiting.is_empty() && is_open && is_worth_it
     }
 
     /// Calls a sleeping waiter to write the next group. Whether there was one.
@@ -185,6 +208,7 @@ impl<S: Storage> Queue<S> {
         self.sequenced = self.writer.log.end().lsn;
         self.in_flight.clear();
         self.bytes = 0;
+        self.metrics.queue_bytes(0);
     }
 }
 
@@ -206,11 +230,17 @@ impl<S: Storage> Core<S> {
     fn write_group<'q>(&'q self, mut queue: MutexGuard<'q, Queue<S>>) -> MutexGuard<'q, Queue<S>> {
         if !queue.limits.group_delay.is_zero() && !queue.groups.is_empty() {
             // Others are on their way; what comes meanwhile joins the group.
-            let delay = queue.limits.group_delay;
-            let _ = self.gathering.wait_for(&mut queue, delay);
-            if queue.waiting.is_empty() {
-                // Another group has taken them along.
-                return queue;
+            let until = self.clock.now() + queue.limits.group_delay;
+            loop {
+                let left = until.saturating_sub(self.clock.now());
+                if left.is_zero() {
+                    break;
+                }
+                let _ = self.gathering.wait_for(&mut queue, left);
+                if queue.waiting.is_empty() {
+                    // Another group has taken them along.
+                    return queue;
+                }
             }
         }
         if self.check_poison().is_err() {
@@ -249,27 +279,56 @@ impl<S: Storage> Core<S> {
             let frame = log.compose(&self.storage, bodies, records, durable_upto, level);
             queue.groups.push_back(Group { number, batches, durability, is_written: false });
             let written = if is_strict {
-                MutexGuard::unlocked(&mut queue, || frame.write(level))
+                let began = self.clock.now();
+                let written = MutexGuard::unlocked(&mut queue, || frame.write(level));
+                if written.is_ok() {
+                    queue.last_end = self.clock.now();
+                    let took = queue.last_end.saturating_sub(began);
+                    queue.metrics.synced(took);
+                }
+                written
             } else {
-                // Into the system's memory: sooner done than a lock is given away and taken. The
-                // next frame may share its last block, so it has to be there before.
-                queue.unsynced_bytes += frame.len_bytes();
-                let now = || self.clock.now();
-                queue.unsynced_since.get_or_insert_with(now);
-                frame.write(level)
+                self.write_buffered(&mut queue, &frame)
             };
             queue.writer.log.give_back(frame);
             self.group_ended(&mut queue, number, written);
         }
         self.changed.notify_all();
+        let ended = std::mem::take(&mut queue.ended);
+        if !ended.is_empty() {
+            // Whoever wakes up wants the lock next.
+            MutexGuard::unlocked(&mut queue, || tell(ended));
+        }
+        self.after_write(&mut queue);
+        queue
+    }
+
+    /// Gives a frame to the system's memory: sooner done than a lock is given away and taken. The
+    /// next frame may share its last block, so it has to be there before.
+    pub(super) fn write_buffered(
+        &self,
+        queue: &mut Queue<S>,
+        frame: &ComposedFrame<S>,
+    ) -> Result<(), StorageError> {
+        let began = self.clock.now();
+        queue.unsynced_bytes += frame.new_bytes();
+        queue.unsynced_since.get_or_insert(began);
+        frame.write(Level::Deferred)?;
+        queue.last_end = self.clock.now();
+        let took = queue.last_end.saturating_sub(began);
+        queue.metrics.wrote(took);
+        Ok(())
+    }
+
+    /// What a group leaves to do: syncs buffered ones that are many, wakes the keeper.
+    pub(super) fn after_write(&self, queue: &mut MutexGuard<'_, Queue<S>>) {
         if queue.unsynced_bytes >= queue.limits.sync_bytes {
             // A failure has poisoned the database, and every later commit says so.
-            let _ = self.sync(&mut queue);
+            let _ = self.sync(queue);
         }
         if queue.keeper.is_idle {
             self.work.notify_one();
         }
-        queue
     }
 
     /// The queue when the active segment has room for the next group.
@@ -364,13 +423,11 @@ impl<S: Storage> Core<S> {
             return;
         }
         queue.groups[index].is_written = true;
-        queue.last_end = self.clock.now();
         while queue.groups.front().is_some_and(|group| group.is_written) {
             let group = queue.groups.pop_front().expect("it is there");
             let mut state = self.state.write();
             for batch in &group.batches {
-                let applied = state.apply_all(batch.records, &batch.body);
-                applied.unwrap_or_else(|field| panic!("a checked batch does not apply: {field}"));
+                apply(&mut state, batch.records, &batch.body);
             }
             drop(state);
             let last = group.batches.last().expect("a group has a batch").commit.last_lsn;
@@ -379,17 +436,17 @@ impl<S: Storage> Core<S> {
                 queue.writer.log.note_synced(last);
             }
             let bytes = group.batches.iter().map(|batch| batch.body.len()).sum::<usize>();
+            let records = group.batches.iter().map(|batch| batch.records).sum::<u32>();
             queue.bytes -= bytes;
-            let now = queue.last_end;
-            queue.schedule.note_records(bytes as u64, now);
+            queue.metrics.queue_bytes(queue.bytes);
+            queue.metrics.group_ended(group.batches.len(), records, bytes);
+            queue.note_records(bytes);
             if queue.waiting.is_empty() && queue.groups.is_empty() {
                 queue.in_flight.clear();
             } else {
                 queue.in_flight.applied(last);
             }
-            for batch in group.batches {
-                batch.outcome.finish(Ok(batch.commit));
-            }
+            queue.ended.extend(group.batches);
         }
     }
 
@@ -406,7 +463,9 @@ impl<S: Storage> Core<S> {
         let Some(file) = queue.writer.log.begin_sync() else { return Ok(()) };
         queue.unsynced_bytes = 0;
         queue.unsynced_since = None;
+        let began = self.clock.now();
         let synced = MutexGuard::unlocked(queue, || file.sync(Level::Data));
+        let took = self.clock.now().saturating_sub(began);
         // Another thread may have failed meanwhile, and its failure may be of these bytes.
         self.check_poison().map_err(|()| CommitError::Poisoned)?;
         if let Err(error) = synced {
@@ -414,12 +473,14 @@ impl<S: Storage> Core<S> {
             return Err(CommitError::Unknown(error));
         }
         queue.writer.log.note_synced(upto);
+        queue.metrics.synced(took);
         Ok(())
     }
 
     /// Nothing more of the log is written, and no batch in flight is acknowledged.
     pub(crate) fn fail_all(&self, queue: &mut Queue<S>, error: &StorageError) {
         self.poison();
+        tell(std::mem::take(&mut queue.ended));
         for batch in queue.groups.drain(..).flat_map(|group| group.batches) {
             batch.outcome.finish(Err(CommitError::Unknown(copy_of(error))));
         }
@@ -513,9 +574,13 @@ impl<S: Storage> Exclusive<'_, S> {
         self.queue.schedule.begin();
         self.queue.schedule.take()
     }
+
+    pub(crate) fn commit_stats(&self) -> CommitStats {
+        self.queue.metrics.stats(self.queue.bytes)
+    }
 }
 
-impl<S: Storage> std::ops::Deref for Exclusive<'_, S> {
+impl<S: Storage> Deref for Exclusive<'_, S> {
     type Target = Writer<S>;
 
     fn deref(&self) -> &Writer<S> {
@@ -536,6 +601,18 @@ impl<S: Storage> Drop for Exclusive<'_, S> {
         } else if self.queue.can_begin() {
             self.queue.call();
         }
+    }
+}
+
+pub(super) fn apply<V: Deref<Target = [u8]>>(state: &mut State<V>, records: u32, body: &[u8]) {
+    let applied = state.apply_all(records, body);
+    applied.unwrap_or_else(|fault| panic!("a checked batch does not apply: {fault}"));
+}
+
+/// Tells waiters that their batches are acknowledged.
+fn tell(ended: Vec<Batch>) {
+    for batch in ended {
+        batch.outcome.finish(Ok(batch.commit));
     }
 }
 

@@ -151,8 +151,7 @@ pub(crate) fn header_in<F: SealedFile>(
         Ok(header) if header.database != database || header.number != number => Damage::Foreign,
         Ok(header) => return Ok(Some(header)),
         Err(HeaderFault::Newer(found)) => {
-            let file = file.name().to_string();
-            return Err(OpenError::NewerVersion { file, found, supported: segment::VERSION });
+            return Err(OpenError::newer_format(file.name(), found, segment::VERSION));
         }
         Err(HeaderFault::Blank) => Damage::Magic,
         Err(HeaderFault::Damaged(damage)) => damage,

@@ -1,13 +1,14 @@
 //! The log: every change, in order, before it is anything else (`docs/FORMAT.md`, chapter Log).
 //!
 //! Segments of frames of records. `segment` and `frame` keep the bytes, `writer` appends, `live`
-//! finds segments, `scan` reads one through a `window`, `recover` decides where the whole log ends,
-//! `aside` makes it end before damage. What a record means is left to `state`; when a segment may
-//! go, to `checkpoint`.
+//! finds segments, `scan` reads one through a `window`, `pack` makes bodies shorter, `recover`
+//! decides where the whole log ends, `aside` makes it end before damage. What a record means is
+//! left to `state`; when a segment may go, to `checkpoint`.
 
 pub(crate) mod aside;
 pub(crate) mod frame;
 pub(crate) mod live;
+mod pack;
 pub(crate) mod recover;
 pub(crate) mod scan;
 pub(crate) mod segment;

@@ -9,11 +9,11 @@ use crate::damage::{Corruption, Damage};
 use crate::error::OpenError;
 use crate::log::LogPosition;
 use crate::log::aside::{Cut, last_known};
-use crate::log::frame;
 use crate::log::live::{Segment, live_segments};
 use crate::log::scan::{FramePlace, Scan, Stop, scan_file, witness};
 use crate::log::segment::SegmentHeader;
 use crate::log::window::PiecePool;
+use crate::record::RecordFault;
 use gannet_hnsw::Executor;
 use gannet_storage::{FileName, ReadFile, SealedFile, Storage};
 use std::ops::Range;
@@ -67,7 +67,7 @@ pub(crate) fn recover<S: Storage>(
     first_number: u64,
     start: LogPosition,
     executor: &Executor,
-    each: impl Fn(u32, &[u8]) -> Result<(), &'static str> + Sync + Send,
+    each: impl Fn(u32, &[u8]) -> Result<(), RecordFault> + Sync + Send,
 ) -> Result<LogEnd, OpenError> {
     let source = LogSource { storage, database, first_number, start, cuts_damage: false };
     let take = |(): &mut (), frame: &FramePlace, body: &[u8]| each(frame.records, body);
@@ -83,7 +83,7 @@ pub(crate) fn recover<S: Storage>(
 pub(crate) fn recover_with<S: Storage, T: Default + Send>(
     source: &LogSource<'_, S>,
     executor: &Executor,
-    take: impl Fn(&mut T, &FramePlace, &[u8]) -> Result<(), &'static str> + Sync + Send,
+    take: impl Fn(&mut T, &FramePlace, &[u8]) -> Result<(), RecordFault> + Sync + Send,
     mut join: impl FnMut(Vec<Taken<T>>) -> Result<(), Corruption>,
 ) -> Result<LogEnd, OpenError> {
     let live = live_segments(source.storage, source.database, source.first_number)?;
@@ -193,10 +193,17 @@ fn decide_end<F: SealedFile>(
         Stop::Joint => return Ok(Ok(())),
         Stop::Clean => scan.end_at,
         Stop::Bad { offset, .. } => offset,
-        Stop::Newer(version) => return Err(newer_frame(name, version)),
-        Stop::Record { frame, field } => {
-            let corruption = Corruption::new(name, frame.body_at as u64, Damage::Field(field));
-            return Err(corruption.lsns(frame.first_lsn, frame.last_lsn()).into());
+        Stop::Newer { offset, newer } => {
+            return Err(OpenError::newer_at(name, offset as u64, newer));
+        }
+        Stop::Record { frame, fault } => {
+            let at = frame.body_at as u64;
+            return Err(match fault {
+                RecordFault::Newer(newer) => OpenError::newer_at(name, at, newer),
+                RecordFault::Field(field) => Corruption::new(name, at, Damage::Field(field))
+                    .lsns(frame.first_lsn, frame.last_lsn())
+                    .into(),
+            });
         }
     };
     let damaged = |damage, last| {
@@ -215,9 +222,4 @@ fn decide_end<F: SealedFile>(
         end.torn_bytes = (used_end - offset) as u64;
     }
     Ok(Ok(()))
-}
-
-fn newer_frame(name: &FileName, version: u8) -> OpenError {
-    let supported = u32::from(frame::VERSION);
-    OpenError::NewerVersion { file: name.to_string(), found: u32::from(version), supported }
 }

@@ -3,11 +3,13 @@
 //! Reads only, from front to end. Stops where the segment that follows begins, or at the first
 //! frame it cannot vouch for, and says why; what that means for the log is `recover`'s business.
 
-use crate::damage::{Damage, Lsn};
+use crate::damage::{Damage, Lsn, Newer};
 use crate::log::LogPosition;
 use crate::log::frame::{ALIGN, FrameFault, FrameHeader, HEADER_LEN_BYTES};
+use crate::log::pack::unpack;
 use crate::log::segment::SegmentHeader;
 use crate::log::window::{FrameBytes, PiecePool, Window};
+use crate::record::RecordFault;
 use gannet_storage::{BLOCK_SIZE, Error, ReadFile, SealedFile, Storage};
 use std::ops::Range;
 
@@ -38,10 +40,10 @@ pub(crate) enum Stop {
     Clean,
     /// Bytes that are not the next frame begin at `offset`; the last of them ends at `used_end`.
     Bad { offset: usize, used_end: usize, damage: Damage },
-    /// A frame that a newer program wrote.
-    Newer(u8),
-    /// The frame is valid, but not a record in it.
-    Record { frame: FramePlace, field: &'static str },
+    /// The frame that begins at `offset` was written by a later program.
+    Newer { offset: usize, newer: Newer },
+    /// The frame is valid, but its body does not decode, or a record in it is none.
+    Record { frame: FramePlace, fault: RecordFault },
 }
 
 /// The valid prefix of a segment.
@@ -60,7 +62,7 @@ pub(crate) struct Scan {
 
 enum Step<'w> {
     Frame { header: FrameHeader, at: usize, body: &'w [u8], after: LogPosition },
-    Newer(u8),
+    Newer { offset: usize, newer: Newer },
     Not(Damage),
 }
 
@@ -98,7 +100,7 @@ pub(crate) fn scan(mut bytes: &[u8], header: &SegmentHeader) -> ScannedFrames {
 }
 
 /// Scans a segment up to `joint`, where its successor begins, or to its end. Each frame with
-/// records goes to `take`, which may refuse it.
+/// records goes to `take`, its body as it was before it was compressed; `take` may refuse it.
 ///
 /// # Errors
 /// The storage's.
@@ -108,16 +110,21 @@ pub(crate) fn scan_file<S: Storage>(
     header: &SegmentHeader,
     joint: Option<LogPosition>,
     pool: &PiecePool,
-    mut take: impl FnMut(&FramePlace, &[u8]) -> Result<(), &'static str>,
+    mut take: impl FnMut(&FramePlace, &[u8]) -> Result<(), RecordFault>,
 ) -> Result<Scan, Error> {
     let mut window = Window::<S::Sealed>::open(storage, file, 0, pool)?;
+    let mut unpacked = Vec::new();
     let each = |header: &FrameHeader, frame: ScannedFrame, body: &[u8]| {
         let (first_lsn, records) = (header.first_lsn, header.records);
         if records == 0 {
             return Ok(());
         }
         let frame = FramePlace { body_at: frame.body.start, first_lsn, records };
-        take(&frame, body).map_err(|field| (frame, field))
+        let body = match header.unpacked_len_bytes {
+            None => Ok(body),
+            Some(len) => unpack(body, len, &mut unpacked).map_err(RecordFault::Field),
+        };
+        body.and_then(|body| take(&frame, body)).map_err(|fault| (frame, fault))
     };
     let (mut scan, not) = walk(&mut window, header, joint, each)?;
     if let Some(damage) = not {
@@ -127,8 +134,8 @@ pub(crate) fn scan_file<S: Storage>(
     Ok(scan)
 }
 
-/// A frame that the caller does not take, and the field that is damaged.
-type Refused = (FramePlace, &'static str);
+/// A frame that the caller does not take, and why.
+type Refused = (FramePlace, RecordFault);
 
 /// Goes from frame to frame; also tells why what is behind the last one is no frame, if it is that
 /// which ended the walk.
@@ -156,8 +163,8 @@ fn walk<B: FrameBytes>(
             Step::Frame { header, at, body, after } => {
                 let end_at = at + body.len();
                 let frame = ScannedFrame { body: at..end_at, after };
-                if let Err((frame, field)) = each(&header, frame, body) {
-                    scan.stop = Stop::Record { frame, field };
+                if let Err((frame, fault)) = each(&header, frame, body) {
+                    scan.stop = Stop::Record { frame, fault };
                     return Ok((scan, None));
                 }
                 scan.frames += 1;
@@ -166,8 +173,8 @@ fn walk<B: FrameBytes>(
                 scan.end_at = end_at;
                 scan.end = after;
             }
-            Step::Newer(version) => {
-                scan.stop = Stop::Newer(version);
+            Step::Newer { offset, newer } => {
+                scan.stop = Stop::Newer { offset, newer };
                 return Ok((scan, None));
             }
             Step::Not(damage) => return Ok((scan, Some(damage))),
@@ -191,7 +198,7 @@ fn next_frame<B: FrameBytes>(
             {
                 (header, chain)
             }
-            Err(FrameFault::Newer(version)) => return Ok(Step::Newer(version)),
+            Err(FrameFault::Newer(newer)) => return Ok(Step::Newer { offset: at, newer }),
             other => {
                 let found = match other {
                     Ok(_) => Damage::Order,
@@ -319,6 +326,7 @@ mod tests {
                 records,
                 durable_upto: position.lsn,
                 body_len_bytes: u32::try_from(body_len).unwrap(),
+                unpacked_len_bytes: None,
                 body_crc: FrameHeader::body_crc(SALT, first_lsn, &body),
                 prev_chain: position.chain,
             };
@@ -388,11 +396,15 @@ mod tests {
     fn a_refused_frame_ends_the_scan_before_it() {
         let (bytes, _) = segment();
         let (storage, file) = file(&bytes);
-        let take =
-            |frame: &FramePlace, _: &[u8]| if frame.first_lsn == 7 { Err("x") } else { Ok(()) };
+        let take = |frame: &FramePlace, _: &[u8]| {
+            if frame.first_lsn == 7 { Err("x".into()) } else { Ok(()) }
+        };
         let pool = PiecePool::default();
         let scan = scan_file(&storage, &file, &segment_header(), None, &pool, take).unwrap();
-        assert!(matches!(scan.stop, Stop::Record { field: "x", .. }), "{scan:?}");
+        assert!(
+            matches!(scan.stop, Stop::Record { fault: RecordFault::Field("x"), .. }),
+            "{scan:?}"
+        );
         assert_eq!((scan.frames, scan.end.lsn), (1, 6));
     }
 

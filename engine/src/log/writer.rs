@@ -11,6 +11,7 @@ use crate::chance::Chance;
 use crate::damage::Lsn;
 use crate::log::LogPosition;
 use crate::log::frame::{ALIGN, FrameHeader, HEADER_LEN_BYTES};
+use crate::log::pack::Packer;
 use crate::log::segment::{SegmentHeader, file_name};
 use crate::names::Names;
 use gannet_storage::{
@@ -61,18 +62,28 @@ impl AppendError {
     }
 }
 
+/// How the log is written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LogSettings {
+    pub(crate) segment_bytes_max: u64,
+    /// Segments are made for many writes and few syncs.
+    pub(crate) is_cached: bool,
+    /// Long bodies are compressed.
+    pub(crate) compresses: bool,
+}
+
 /// The end of the log; see the module's documentation.
 pub(crate) struct LogWriter<S: Storage> {
     database: [u8; 16],
     chance: Arc<dyn Chance>,
     names: Arc<Names>,
-    segment_bytes_max: u64,
+    settings: LogSettings,
     next_segment_bytes: u64,
     next_number: u64,
     active: Option<ActiveSegment<S>>,
     spare: Option<SpareSegment<S>>,
-    /// Segments are made for many writes and few syncs.
-    is_cached: bool,
+    /// Makes long bodies shorter, where that was asked for.
+    packer: Option<Packer>,
     /// Behind the last frame that was composed.
     end: LogPosition,
     /// Everything up to this record, and before the groups in flight, was covered by a sync that
@@ -106,12 +117,16 @@ pub(crate) struct ComposedFrame<S: Storage> {
     offset: u64,
     buffer: AlignedBuf,
     len_bytes: usize,
+    /// Of `buffer`, the bytes of this frame; what is before them was written with an earlier one.
+    own: Range<usize>,
+    /// The next frame may share the last block.
+    is_open: bool,
 }
 
 impl<S: Storage> ComposedFrame<S> {
-    /// Bytes that are written.
-    pub(crate) fn len_bytes(&self) -> u64 {
-        self.len_bytes as u64
+    /// Bytes that are written for the first time.
+    pub(crate) fn new_bytes(&self) -> u64 {
+        self.own.len() as u64
     }
 
     /// Writes it. Frames that are durable may be written at the same time and in any order.
@@ -135,7 +150,7 @@ impl<S: Storage> LogWriter<S> {
     pub(crate) fn new(
         database: [u8; 16],
         (chance, names): (Arc<dyn Chance>, Arc<Names>),
-        (segment_bytes_max, is_cached): (u64, bool),
+        settings: LogSettings,
         next_number: u64,
         end: LogPosition,
     ) -> Self {
@@ -143,12 +158,12 @@ impl<S: Storage> LogWriter<S> {
             database,
             chance,
             names,
-            segment_bytes_max,
-            next_segment_bytes: FIRST_SEGMENT_BYTES.min(segment_bytes_max),
+            settings,
+            next_segment_bytes: FIRST_SEGMENT_BYTES.min(settings.segment_bytes_max),
             next_number,
             active: None,
             spare: None,
-            is_cached,
+            packer: settings.compresses.then(Packer::default),
             end,
             synced: end.lsn,
             needs_witness: false,
@@ -178,7 +193,7 @@ impl<S: Storage> LogWriter<S> {
 
     /// How its segments are made.
     pub(crate) fn is_cached(&self) -> bool {
-        self.is_cached
+        self.settings.is_cached
     }
 
     /// Whether making the next segment takes long.
@@ -213,7 +228,9 @@ impl<S: Storage> LogWriter<S> {
     /// so far, and no block of that is written again.
     pub(crate) fn begin_sync(&mut self) -> Option<Arc<FailStop<S::File>>> {
         let active = self.active.as_mut()?;
-        active.tail = None;
+        if let Some(tail) = active.tail.take() {
+            keep_buffer(&mut self.buffers, tail);
+        }
         Some(Arc::clone(&active.file))
     }
 
@@ -257,8 +274,9 @@ impl<S: Storage> LogWriter<S> {
     }
 
     /// Composes the frame of a group: `bodies` are its records, one batch after another. There is
-    /// room for it; everything up to `durable_upto` is durable. It is written as `durability` says;
-    /// a frame that is `Deferred` is written before the next one is composed.
+    /// room for it as it is, compressed or not; everything up to `durable_upto` is durable. It is
+    /// written as `durability` says; a frame that is `Deferred` is written and given back before
+    /// the next one is composed.
     ///
     /// # Panics
     /// If there is no room.
@@ -270,7 +288,9 @@ impl<S: Storage> LogWriter<S> {
         durable_upto: Lsn,
         durability: Durability,
     ) -> ComposedFrame<S> {
-        let body_len: usize = bodies.clone().map(<[u8]>::len).sum();
+        let plain_len: usize = bodies.clone().map(<[u8]>::len).sum();
+        let packed = self.packer.as_mut().and_then(|packer| packer.pack(bodies.clone()));
+        let body_len = packed.map_or(plain_len, <[u8]>::len);
         let active = self.active.as_mut().expect("a segment was begun");
         let tail = active.tail.take();
         let at = if tail.is_some() { active.end } else { active.end.next_multiple_of(BLOCK) };
@@ -278,14 +298,26 @@ impl<S: Storage> LogWriter<S> {
         let front = usize::try_from(at - offset).expect("less than a block");
         let len_bytes = (front + HEADER_LEN_BYTES + body_len).next_multiple_of(BLOCK_SIZE);
         assert!(offset + len_bytes as u64 <= active.len_bytes, "no room for {body_len} bytes");
-        let mut buffer = take_buffer(storage, &mut self.buffers, len_bytes);
-        if let Some(tail) = &tail {
-            buffer[..front].copy_from_slice(&tail[..front]);
-        }
+        let mut buffer = match tail {
+            // Its block is written again: most often that is all.
+            Some(tail) if tail.len() >= len_bytes => tail,
+            tail => {
+                let mut buffer = take_buffer(storage, &mut self.buffers, len_bytes);
+                if let Some(tail) = tail {
+                    buffer[..front].copy_from_slice(&tail[..front]);
+                    keep_buffer(&mut self.buffers, tail);
+                }
+                buffer
+            }
+        };
         let mut end = front + HEADER_LEN_BYTES;
-        for body in bodies {
+        let mut push = |body: &[u8]| {
             buffer[end..end + body.len()].copy_from_slice(body);
             end += body.len();
+        };
+        match packed {
+            Some(packed) => push(packed),
+            None => bodies.for_each(push),
         }
         buffer[end..len_bytes].fill(0);
         let (header, body) = buffer[front..end].split_at_mut(HEADER_LEN_BYTES);
@@ -295,6 +327,8 @@ impl<S: Storage> LogWriter<S> {
             records,
             durable_upto,
             body_len_bytes: u32::try_from(body_len).expect("a group is below 4 GiB"),
+            unpacked_len_bytes: packed
+                .map(|_| u32::try_from(plain_len).expect("a group is below 4 GiB")),
             body_crc: FrameHeader::body_crc(active.salt, first_lsn, body),
             prev_chain: self.end.chain,
         };
@@ -303,18 +337,23 @@ impl<S: Storage> LogWriter<S> {
         self.needs_witness = records > 0;
         end = end.next_multiple_of(ALIGN);
         active.end = offset + end as u64;
-        if durability == Durability::Deferred && !active.end.is_multiple_of(BLOCK) {
-            let mut block = tail.unwrap_or_else(|| storage.alloc(BLOCK_SIZE));
-            block.copy_from_slice(&buffer[len_bytes - BLOCK_SIZE..len_bytes]);
-            active.tail = Some(block);
-        }
-        ComposedFrame { file: Arc::clone(&active.file), offset, buffer, len_bytes }
+        let is_open = durability == Durability::Deferred && !active.end.is_multiple_of(BLOCK);
+        let own = front..end.min(len_bytes);
+        ComposedFrame { file: Arc::clone(&active.file), offset, buffer, len_bytes, own, is_open }
     }
 
-    /// Takes back the memory of a frame that is written.
+    /// Takes back the memory of a frame that is written. One that is `Deferred` is given back
+    /// before the next one is composed, or any sync begun: its last block may be the next one's
+    /// first.
     pub(crate) fn give_back(&mut self, frame: ComposedFrame<S>) {
-        if frame.buffer.len() <= BUFFER_KEPT_BYTES && self.buffers.len() < BUFFERS_KEPT {
-            self.buffers.push(frame.buffer);
+        let ComposedFrame { mut buffer, len_bytes, is_open, .. } = frame;
+        // Where a long one is not kept, the next frame begins with the next block.
+        let is_open = is_open && buffer.len() <= BUFFER_KEPT_BYTES;
+        if let Some(active) = self.active.as_mut().filter(|_| is_open) {
+            buffer.copy_within(len_bytes - BLOCK_SIZE..len_bytes, 0);
+            active.tail = Some(buffer);
+        } else {
+            keep_buffer(&mut self.buffers, buffer);
         }
     }
 
@@ -378,11 +417,12 @@ impl<S: Storage> LogWriter<S> {
             (file, len_bytes)
         } else {
             let name = file_name(number);
-            let made = blank_file(storage, number, planned, self.is_cached).and_then(|file| {
-                file.write_batch(&header, Durability::Full)?;
-                self.names.sync(storage)?;
-                Ok(file)
-            });
+            let made =
+                blank_file(storage, number, planned, self.settings.is_cached).and_then(|file| {
+                    file.write_batch(&header, Durability::Full)?;
+                    self.names.sync(storage)?;
+                    Ok(file)
+                });
             let file = made.inspect_err(|_| {
                 // A full disk should get its space back. If this fails too the next try begins
                 // with it.
@@ -391,7 +431,8 @@ impl<S: Storage> LogWriter<S> {
             (file, planned)
         };
         self.next_number += 1;
-        self.next_segment_bytes = (self.next_segment_bytes * 2).min(self.segment_bytes_max);
+        self.next_segment_bytes =
+            (self.next_segment_bytes * 2).min(self.settings.segment_bytes_max);
         let file = Arc::new(FailStop::new(file));
         Ok(ActiveSegment { file, salt, end: BLOCK, tail: None, len_bytes })
     }
@@ -456,6 +497,12 @@ pub(crate) fn zero_fill<S: Storage>(
         offset += left as u64;
     }
     Ok(())
+}
+
+fn keep_buffer(buffers: &mut Vec<AlignedBuf>, buffer: AlignedBuf) {
+    if buffer.len() <= BUFFER_KEPT_BYTES && buffers.len() < BUFFERS_KEPT {
+        buffers.push(buffer);
+    }
 }
 
 /// A buffer of at least `len_bytes`, one that was given back if any is long enough.

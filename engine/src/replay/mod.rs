@@ -14,7 +14,7 @@ use crate::id::Id;
 use crate::keyspace::Keyspace;
 use crate::log::recover::Taken;
 use crate::log::scan::FramePlace;
-use crate::record::Record;
+use crate::record::{Record, RecordFault};
 use crate::state::State;
 use gannet_hnsw::{Executor, Params};
 pub(crate) use keys::KeyRun;
@@ -71,15 +71,15 @@ impl Decoded {
     /// Takes in the records of a frame.
     ///
     /// # Errors
-    /// The field that is damaged; what was taken is then of no use.
-    pub(crate) fn take(&mut self, frame: &FramePlace, body: &[u8]) -> Result<(), &'static str> {
+    /// The field that is damaged, or what is newer; what was taken is then of no use.
+    pub(crate) fn take(&mut self, frame: &FramePlace, body: &[u8]) -> Result<(), RecordFault> {
         let index = u32::try_from(self.frames.len()).map_err(|_| "frame count")?;
         self.frames.push(*frame);
         let mut records = Reader::new(body);
         for record in 0..frame.records {
             self.take_record((index, record), Record::decode(&mut records)?);
         }
-        if records.is_empty() { Ok(()) } else { Err("record count") }
+        if records.is_empty() { Ok(()) } else { Err("record count".into()) }
     }
 
     fn take_record(&mut self, place: Place, record: Record<'_>) {

@@ -62,9 +62,7 @@ impl<F: SealedFile> SealedReader<F> {
         let (layout, crc) =
             Layout::decode(&header, file.len_bytes()).map_err(|fault| match fault {
                 LayoutFault::Damaged(damage) => damaged(0, damage).into(),
-                LayoutFault::Newer(found) => {
-                    OpenError::NewerVersion { file: name.to_string(), found, supported: VERSION }
-                }
+                LayoutFault::Newer(found) => OpenError::newer_format(&name, found, VERSION),
             })?;
         let ident = layout.ident;
         let same = (ident.kind, ident.database, ident.number) == (kind, database, expected.number);

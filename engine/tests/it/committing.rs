@@ -335,8 +335,8 @@ fn buffered_commits_are_synced_when_they_are_old_or_many() {
     assert_eq!(db.synced_lsn(), 2);
     db.commit(put("b", &[0; 5000])).unwrap();
     assert_eq!(db.synced_lsn(), 2);
-    db.commit(put("c", &[0; 5000])).unwrap();
-    assert_eq!(db.synced_lsn(), 4, "16 KiB were written");
+    db.commit(put("c", &[0; 8000])).unwrap();
+    assert_eq!(db.synced_lsn(), 4, "13 KiB were written");
 }
 
 #[test]

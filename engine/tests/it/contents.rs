@@ -2,7 +2,10 @@
 
 use crate::disk::Disk;
 use gannet::storage::Storage;
-use gannet::{Config, Database, Id, Metric, Params, SearchOptions, SeededChance, WriteBatch};
+use gannet::{
+    CheckpointStats, Config, Database, Distribution, Id, Metric, OpeningStats, Params,
+    SearchOptions, SeededChance, Stats, WriteBatch,
+};
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
@@ -101,6 +104,14 @@ pub(crate) fn shown<S: Storage>(db: &Database<S>, ids: u64) -> Contents {
         assert!(hits.is_sorted_by(|a, b| a.distance <= b.distance));
     }
     contents
+}
+
+/// Leaves out what is not the same in two runs.
+pub(crate) fn without_times(stats: &mut Stats) {
+    stats.opening = OpeningStats::default();
+    stats.checkpoints = CheckpointStats::default();
+    stats.commits.write_nanos = Distribution::default();
+    stats.commits.sync_nanos = Distribution::default();
 }
 
 pub(crate) fn checkpoint<S: Storage>(db: &Database<S>) -> gannet::CheckpointReport {

@@ -16,7 +16,12 @@ fn files(disk: &impl Disk) -> Vec<(FileName, u64)> {
 }
 
 /// Changes one block of a file in place, durably.
-fn edit(storage: &impl Storage, name: &FileName, at: u64, change: impl FnOnce(&mut [u8])) {
+pub(crate) fn edit(
+    storage: &impl Storage,
+    name: &FileName,
+    at: u64,
+    change: impl FnOnce(&mut [u8]),
+) {
     let file = storage.open(name).unwrap();
     let start = at / BLOCK_SIZE as u64 * BLOCK_SIZE as u64;
     let mut block = storage.alloc(BLOCK_SIZE);
@@ -26,14 +31,14 @@ fn edit(storage: &impl Storage, name: &FileName, at: u64, change: impl FnOnce(&m
 }
 
 #[derive(Debug, Default, PartialEq)]
-struct Outcome {
-    refused: u64,
-    repaired: u64,
-    harmless: u64,
+pub(crate) struct Outcome {
+    pub(crate) refused: u64,
+    pub(crate) repaired: u64,
+    pub(crate) harmless: u64,
 }
 
 /// Opens a damaged copy: it is refused, or it shows exactly the contents.
-fn judge(disk: &impl Disk, contents: &Contents, place: &str) -> Outcome {
+pub(crate) fn judge(disk: &impl Disk, contents: &Contents, place: &str) -> Outcome {
     let before = disk.digest();
     let storage = disk.open().unwrap();
     match Database::open(storage, config(7)) {

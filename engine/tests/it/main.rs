@@ -5,14 +5,17 @@
 mod backup;
 mod checkpoints;
 mod committing;
+mod compression;
 mod conformance;
 mod contents;
 mod damage;
 mod disk;
 mod faults;
 mod faulty;
+mod gathering;
 mod input;
 mod lies;
+mod metrics;
 mod recovery;
 #[cfg(all(feature = "uring", target_os = "linux"))]
 mod refused;

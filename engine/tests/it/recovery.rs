@@ -1,6 +1,6 @@
 //! Replay in parallel, and a log that is ended before damage because that was asked for.
 
-use crate::contents::{Contents, checkpoint, config, open, params, shown, vector};
+use crate::contents::{Contents, checkpoint, config, open, params, shown, vector, without_times};
 use crate::disk::{Disk, Folder, on_each_disk};
 use gannet::storage::{
     BLOCK_SIZE, Durability, ErrorKind, FileName, ReadFile, SealedFile, Storage, Write, WriteFile,
@@ -80,9 +80,10 @@ fn busy(disk: &impl Disk, seed: u64, commits: usize) -> (Keys, Vec<Option<Vec<f3
     had
 }
 
-/// What opening tells, without what differs from one storage to the next.
+/// What opening tells, without what differs from one storage or run to the next.
 fn told<S: Storage>(db: &Database<S>) -> String {
     let mut stats = db.stats().unwrap();
+    without_times(&mut stats);
     stats.backend = gannet::storage::Caps::new("any");
     // Room in a randomly keyed table.
     stats.collections.iter_mut().for_each(|collection| collection.bytes = 0);
