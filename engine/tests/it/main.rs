@@ -10,8 +10,14 @@ mod damage;
 mod disk;
 mod faults;
 mod faulty;
+mod history;
 mod input;
+#[cfg(target_os = "linux")]
+mod leaks;
 mod lies;
+#[cfg(target_os = "linux")]
+mod lying;
+mod matrix;
 mod recovery;
 #[cfg(all(feature = "uring", target_os = "linux"))]
 mod refused;
