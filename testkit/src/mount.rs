@@ -37,6 +37,10 @@ use std::process::Command;
 pub struct Mount {
     place: Place,
     kind: &'static str,
+    device: PathBuf,
+    options: String,
+    /// What holds the disk's image, if not the place.
+    outer: Option<Box<Self>>,
 }
 
 /// A directory for one mount, which holds `DISK` and `ROOT` and is removed on drop.
@@ -94,6 +98,47 @@ impl Mount {
         let place = Place::make()?;
         place.make_disk(size_bytes, "mkfs.ext4", &[&["-q", "-F"], mkfs].concat())?;
         place.mount("ext4", DISK, &["loop", options])
+    }
+
+    /// An ext4 on a sparse image of `size_bytes` inside of `outer`, which may have less room than
+    /// that: the disk promises more than it has. A write-back that finds no room then fails, the
+    /// next sync says so, and the one after it knows nothing of it and says that all is well.
+    ///
+    /// # Errors
+    /// As [`ext4`](Self::ext4).
+    pub fn ext4_inside(outer: Self, size_bytes: u64) -> Result<Self, NoMount> {
+        let (place, disk) = (Place::make()?, outer.path().join(DISK));
+        let made = File::create(&disk).and_then(|disk| disk.set_len(size_bytes));
+        made.map_err(|error| place.failed(&error))?;
+        let text = disk.to_string_lossy().into_owned();
+        place.run("mkfs.ext4", &["-q", "-F", "-E", "nodiscard", &text])?;
+        let mut mount = place.mount("ext4", &text, &["loop", "errors=continue"])?;
+        mount.outer = Some(Box::new(outer));
+        Ok(mount)
+    }
+
+    /// The file system that holds this one's disk, if it was given.
+    #[must_use]
+    pub fn outer(&self) -> Option<&Self> {
+        self.outer.as_deref()
+    }
+
+    /// Unmounts and mounts it again: what is seen then is on its disk.
+    ///
+    /// # Errors
+    /// What the system says; if something in it is open.
+    pub fn again(&self) -> Result<(), NoMount> {
+        // Rings of io_uring let go of their files some time after they are closed.
+        const TRIES: u32 = 1000;
+        let mut done = self.place.run("umount", &[ROOT]);
+        for _ in 0..TRIES {
+            if done.is_ok() {
+                break;
+            }
+            done = self.place.run("umount", &[ROOT]);
+        }
+        done?;
+        self.place.run_mount(self.kind, &self.device.to_string_lossy(), &self.options)
     }
 
     /// An XFS on a sparse image of `size_bytes`, at least 300 MiB.
@@ -170,8 +215,13 @@ impl Place {
 
     fn mount(self, kind: &'static str, device: &str, options: &[&str]) -> Result<Mount, NoMount> {
         let given: Vec<_> = options.iter().copied().filter(|part| !part.is_empty()).collect();
-        self.run("mount", &["-t", kind, "-o", &given.join(","), device, ROOT])?;
-        Ok(Mount { place: self, kind })
+        let options = given.join(",");
+        self.run_mount(kind, device, &options)?;
+        Ok(Mount { place: self, kind, device: device.into(), options, outer: None })
+    }
+
+    fn run_mount(&self, kind: &str, device: &str, options: &str) -> Result<(), NoMount> {
+        self.run("mount", &["-t", kind, "-o", options, device, ROOT])
     }
 
     /// Runs a program in this directory.
@@ -242,6 +292,14 @@ mod tests {
             check("ext4", Mount::ext4(16 << 20), leave_open);
             check("xfs", Mount::xfs(300 << 20), leave_open);
         }
+        let inside = Mount::tmpfs(32 << 20).and_then(|outer| Mount::ext4_inside(outer, 64 << 20));
+        if let Ok(inside) = &inside {
+            File::create(inside.path().join("file")).expect("made");
+            inside.again().expect("nothing is open");
+            assert!(inside.path().join("file").exists());
+            assert!(inside.outer().is_some_and(|outer| outer.kind == "tmpfs"));
+        }
+        check("ext4", inside, false);
         let reason = Mount::ext4_with(16 << 20, &["-O", "no_such_feature"], "");
         assert!(reason.expect_err("refused").to_string().contains("mkfs.ext4"));
         let reason = Mount::tmpfs_with(1 << 20, "no_such_option").expect_err("refused");

@@ -8,8 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use crate::program::{
-    Numbers, Place, command, components, copy_dir, finished, gannet, on_each_backend, text_of,
-    u8bin,
+    Numbers, Place, backends, command, components, copy_dir, finished, gannet, on_each_backend,
+    text_of, u8bin,
 };
 
 const ROWS: u64 = 3_000;
@@ -38,6 +38,32 @@ fn a_killed_import_keeps_what_it_acknowledged_and_no_part_of_a_batch() {
             check_round(&base, when, seed);
         }
     });
+}
+
+/// Children of `gannet torture`, strict and buffered, killed at any time, at acknowledgements, and
+/// again while they recover: 200 of them over all backends, or as many as `GANNET_KILLS` says.
+#[test]
+fn hundreds_of_kills_under_every_backend_lose_nothing() {
+    let total = std::env::var("GANNET_KILLS").map_or(200, |text| text.parse::<u64>().unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    let at = text_of(dir.path());
+    let works: Vec<_> = backends().into_iter().filter(|(_, row)| row["works"] == true).collect();
+    let each = total.div_ceil(works.len() as u64);
+    for (backend, _) in works {
+        let mut kills = 0;
+        for round in 0.. {
+            let (seed, round) = ("5", format!("kill-{round}"));
+            let args = ["torture", "--dir", &at, "--backend", backend, "--seed", seed];
+            let answer = gannet(&[&args[..], &["--round", &round, "--json"]].concat()).json();
+            let tally = &answer["backends"][backend];
+            assert_eq!(tally["violations"], 0, "{backend}, seed {seed}, {round}: {answer}");
+            kills += tally["kills"].as_u64().unwrap();
+            if kills >= each {
+                break;
+            }
+        }
+        eprintln!("{backend}: {kills} kills");
+    }
 }
 
 /// One import into a fresh database, killed, inspected, and finished.

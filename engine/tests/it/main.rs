@@ -13,9 +13,15 @@ mod disk;
 mod faults;
 mod faulty;
 mod gathering;
+mod history;
 mod input;
+#[cfg(target_os = "linux")]
+mod leaks;
 mod lies;
 mod metrics;
+#[cfg(target_os = "linux")]
+mod lying;
+mod matrix;
 mod recovery;
 #[cfg(all(feature = "uring", target_os = "linux"))]
 mod refused;

@@ -6,6 +6,7 @@ use super::inode::Call;
 use super::plan::CrashPlan;
 use super::state::State;
 use super::storage::SimStorage;
+use super::tamper::Tamper;
 use gannet_storage::{Error, ErrorKind, Op, Result};
 use std::collections::HashSet;
 use std::fmt;
@@ -39,6 +40,7 @@ pub struct CrashPoint {
 pub(super) struct Machine {
     pub(super) state: State,
     faults: Option<Fault>,
+    pub(super) tamper: Option<Tamper>,
     /// Why every call fails, once it does.
     dead: Option<&'static str>,
     owned: bool,

@@ -128,6 +128,7 @@ impl WriteFile for SimFile {
         let call = machine.begin(op, self.name())?;
         if !writes.is_empty() {
             machine.state.inode_mut(self.inode).write(writes, call.id);
+            machine.tamper(self.inode, call.id);
             machine.step(Op::Write, self.name());
         }
         // Other threads may write between the two steps; the sync does not cover that.

@@ -40,6 +40,7 @@ mod plan;
 mod rng;
 mod state;
 mod storage;
+mod tamper;
 
 pub use crash::{CrashChoice, Pending};
 pub use disk::{CrashPoint, FILE_LEN_MAX, SimDisk};
@@ -47,3 +48,4 @@ pub use file::{Keep, SimFile, SimSealed};
 pub use plan::CrashPlan;
 pub use rng::SimRng;
 pub use storage::SimStorage;
+pub use tamper::{Lie, Tampered};

@@ -48,6 +48,22 @@ impl Pending {
         let picked = selection(&options, plan.pairs_max);
         Box::new(picked.chain(drawn(options, plan.samples, plan.seed)))
     }
+
+    /// The choice in which everything pending is done.
+    #[must_use]
+    pub fn newest(&self) -> CrashChoice {
+        CrashChoice(vec![1; self.len()].into())
+    }
+
+    /// One choice, drawn: mostly lost, mixed, mostly kept, or one of these with nothing lost.
+    ///
+    /// # Panics
+    /// Never: as many are drawn as are chosen from.
+    #[must_use]
+    pub fn draw(&self, rng: &mut SimRng) -> CrashChoice {
+        let mut choices = drawn(self.options(), 4, rng.next_u64());
+        choices.nth(rng.below(4)).expect("four are drawn")
+    }
 }
 
 /// Every combination, counted up from all old; the first unit turns fastest.

@@ -31,6 +31,8 @@ pub(super) struct State {
     pub(super) calls: Call,
     /// Syncs of this kind do nothing. Part of the state, so that it outlives a crash.
     pub(super) lies_about: Option<Op>,
+    /// How often it was tampered with.
+    pub(super) tampered: u64,
 }
 
 /// A change of names that `sync_dir` has yet to cover.
@@ -50,9 +52,9 @@ enum EntryChange {
 impl State {
     /// This disk after a crash that left just this, all of it durable.
     pub(super) fn crashed(&self, names: Arc<Names>, inodes: BTreeMap<InodeId, Arc<Inode>>) -> Self {
-        let Self { next_inode, calls, lies_about, .. } = *self;
-        let durable_names = Arc::clone(&names);
-        Self { inodes, names, durable_names, entries: Vec::new(), next_inode, calls, lies_about }
+        let Self { next_inode, calls, lies_about, tampered, .. } = *self;
+        let (durable_names, entries) = (Arc::clone(&names), Vec::new());
+        Self { inodes, names, durable_names, entries, next_inode, calls, lies_about, tampered }
     }
 
     pub(super) fn names(&self) -> &Names {

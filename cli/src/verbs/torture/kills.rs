@@ -56,6 +56,12 @@ pub(super) fn round(
         }
         (first..=said.acked.unwrap_or(0)).for_each(|_| ledger.ack(tag));
         (0..window).for_each(|_| ledger.perhaps(tag));
+        // Killed again, once or twice, while it recovers.
+        for _ in 0..below(&chance, 3) {
+            let wait = When::After(Duration::from_micros(below(&chance, 8_000)));
+            kill(opener(setting, &dir)?, wait)?;
+            tally.kills += 1;
+        }
         if !reopen(setting, &dir, (seed, tag), &mut ledger, &name, tally) {
             break;
         }
@@ -111,6 +117,16 @@ fn child(
     if setting.acknowledge_early {
         command.arg("--acknowledge-early");
     }
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().map_err(failed)
+}
+
+/// A child that opens the database, looks at all of it, and ends.
+fn opener(setting: &Setting<'_>, dir: &Path) -> Result<Child, TortureError> {
+    let failed = |source| TortureError::Child { source };
+    let mut command = Command::new(std::env::current_exe().map_err(failed)?);
+    command.arg("verify").arg("--db").arg(dir);
+    command.args(["--backend", &setting.backend.to_string()]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.spawn().map_err(failed)
 }
