@@ -7,14 +7,15 @@ use std::path::PathBuf;
 
 use clap::builder::TypedValueParser;
 use clap::{Args, Parser, Subcommand};
-use gannet::{Backend, Metric};
+use gannet::{Backend, Durability, Metric};
 
 use crate::verbs::torture::Round;
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done
-  1  not there (get, delete), or faults found (verify, torture); nothing on stdout but the faults
+  1  not there (get, delete), faults found (verify, scrub, torture), or something lost (recover);
+     nothing on stdout but that
   2  the command line is wrong
   3  refused or failed; the reason is one line on stderr";
 
@@ -45,17 +46,26 @@ pub(crate) enum Verb {
     /// Set a key to a value; the database is created if it is not there
     Put(PutArgs),
     /// Delete a key, or with --collection the row of an id
-    Delete(GetArgs),
+    Delete(DeleteArgs),
     /// Print what a database holds and what it found when it was opened
     Stats(DatabaseArgs),
     /// Put all rows into their graphs and write the state down, so that opening is quick
     Checkpoint(DatabaseArgs),
+    /// Make a checkpoint, verify it, and remove what it does not need: an older one, and the log
+    Compact(DatabaseArgs),
     /// Read every byte that has a checksum, and name each fault
     Verify(DatabaseArgs),
+    /// Read the media of an open database at a steady pace, and name each fault
+    Scrub(ScrubArgs),
     /// Copy a consistent state of a database to a new directory
     Backup(BackupArgs),
     /// Verify a backup, and make a database of it in a new directory
     Restore(RestoreArgs),
+    /// Make a new database of what can be read of a damaged one, and say what is lost
+    ///
+    /// The damaged database is only read. Where the recovery stopped half way, delete the new
+    /// database and begin again.
+    Recover(RecoverArgs),
     /// Kill, fail and damage databases of its own on this disk, and check what they show then
     Torture(TortureArgs),
     /// Commits until it is killed: what `torture` kills
@@ -116,6 +126,36 @@ pub(crate) struct RestoreArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct RecoverArgs {
+    /// Directory of the damaged database
+    #[arg(long, value_name = "DIR")]
+    pub(crate) from: PathBuf,
+    /// Directory of the new database, new or empty
+    #[arg(long, value_name = "NEW")]
+    pub(crate) to: PathBuf,
+    /// How files are read and written; mmap cannot bear a device that fails to read
+    #[arg(long, default_value = "auto", value_parser = backend())]
+    pub(crate) backend: Backend,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ScrubArgs {
+    #[command(flatten)]
+    pub(crate) database: DatabaseArgs,
+    /// Read no more than so many MiB a second [default: as many as there are]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) mib_per_s: Option<u32>,
+}
+
+/// What a commit is worth.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct CommitArgs {
+    /// Whether a commit waits for the disk (strict) or for the operating system alone (buffered)
+    #[arg(long, value_name = "MODE", default_value = "strict", value_parser = durability())]
+    pub(crate) durability: Durability,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct TortureArgs {
     /// Directory on the disk to try; databases are made in one below it
     #[arg(long)]
@@ -171,7 +211,9 @@ pub(crate) struct ImportArgs {
     /// How distances are measured
     #[arg(long, value_parser = metric())]
     pub(crate) metric: Metric,
-    /// Rows a commit; each commit is durable before the next begins
+    #[command(flatten)]
+    pub(crate) commit: CommitArgs,
+    /// Rows a commit; each is acknowledged before the next begins
     #[arg(long, value_name = "ROWS", default_value_t = 1000,
           value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) batch: u32,
@@ -184,7 +226,7 @@ pub(crate) struct ImportArgs {
     /// Beam width of the build [default: 200, or that of the collection]
     #[arg(long, value_name = "WIDTH")]
     pub(crate) ef_construction: Option<u32>,
-    /// Print "acked <rows in the collection> <lsn>" after each durable commit
+    /// Print "acked <rows in the collection> <lsn>" after each commit
     #[arg(long)]
     pub(crate) print_acks: bool,
 }
@@ -230,9 +272,19 @@ pub(crate) struct GetArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct DeleteArgs {
+    #[command(flatten)]
+    pub(crate) get: GetArgs,
+    #[command(flatten)]
+    pub(crate) commit: CommitArgs,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct PutArgs {
     #[command(flatten)]
     pub(crate) database: DatabaseArgs,
+    #[command(flatten)]
+    pub(crate) commit: CommitArgs,
     /// Key of the record
     pub(crate) key: OsString,
     /// Its value
@@ -243,6 +295,12 @@ pub(crate) struct PutArgs {
 fn backend() -> impl TypedValueParser<Value = Backend> {
     clap::builder::PossibleValuesParser::new(["auto", "std", "uring", "mmap"])
         .try_map(|name| name.parse())
+}
+
+/// What a database of the command line can promise.
+fn durability() -> impl TypedValueParser<Value = Durability> {
+    clap::builder::PossibleValuesParser::new(["strict", "buffered"])
+        .map(|name| if name == "buffered" { Durability::Buffered } else { Durability::Strict })
 }
 
 fn minutes(text: &str) -> Result<f64, String> {
@@ -282,8 +340,8 @@ mod tests {
         for word in ["Exit codes:", "  3  refused or failed"] {
             assert!(help.contains(word), "{word}");
         }
-        let verbs = "demo import search get put delete stats checkpoint verify backup restore \
-                     torture backends";
+        let verbs = "demo import search get put delete stats checkpoint compact verify scrub \
+                     backup restore recover torture backends";
         for verb in verbs.split(' ') {
             assert!(help.contains(&format!("\n  {verb} ")), "{verb}");
         }
@@ -298,6 +356,7 @@ mod tests {
             (1000, None, None, None)
         );
         assert_eq!((args.metric, args.database.backend), (Metric::Cosine, Backend::Auto));
+        assert_eq!(args.commit.durability, Durability::Strict);
         assert!(!args.print_acks && !cli.json);
     }
 
@@ -307,6 +366,25 @@ mod tests {
         let Verb::Search(args) = cli.verb else { panic!("{:?}", cli.verb) };
         assert_eq!((args.k, args.ef, args.threads), (10, vec![10, 20], 1));
         assert!(cli.json, "--json goes after the verb too");
+    }
+
+    #[test]
+    fn what_commits_takes_a_durability() {
+        for line in ["put --db d k v", "delete --db d k"] {
+            for (option, expected) in [
+                ("", Durability::Strict),
+                (" --durability strict", Durability::Strict),
+                (" --durability buffered", Durability::Buffered),
+            ] {
+                let verb = parse(&format!("{line}{option}")).unwrap().verb;
+                let (Verb::Put(PutArgs { commit, .. }) | Verb::Delete(DeleteArgs { commit, .. })) =
+                    verb
+                else {
+                    panic!("{verb:?}");
+                };
+                assert_eq!(commit.durability, expected, "{line}{option}");
+            }
+        }
     }
 
     #[test]
@@ -335,6 +413,16 @@ mod tests {
             "demo --backend memory",
             "backup --db d",
             "restore --from b",
+            "recover --from d",
+            "recover --to d",
+            "recover --from d --to n --backend memory",
+            "compact",
+            "scrub",
+            "scrub --db d --mib-per-s 0",
+            "scrub --db d --mib-per-s -1",
+            "put --db d k v --durability none",
+            "put --db d k v --durability memory",
+            "get --db d k --durability strict",
             "torture",
             "torture --dir d --backend memory",
             "torture --dir d --minutes -1",

@@ -1,7 +1,7 @@
 //! Opening the database that a verb works on.
 
 use gannet::storage::DirOptions;
-use gannet::{AnyStorage, CollectionStats, Config, Database};
+use gannet::{AnyStorage, CollectionStats, Config, Database, Durability};
 
 use crate::args::DatabaseArgs;
 use crate::failure::Failure;
@@ -34,15 +34,31 @@ pub(crate) fn open(
     expect: Expect,
     threads: Option<u16>,
 ) -> Result<Db, Failure> {
+    open_committing(args, expect, threads, Durability::Strict)
+}
+
+/// As [`open`], for commits that are worth `durability`.
+pub(crate) fn open_committing(
+    args: &DatabaseArgs,
+    expect: Expect,
+    threads: Option<u16>,
+    durability: Durability,
+) -> Result<Db, Failure> {
     let mut config = Config::balanced();
     config.threads = threads.map_or(0, usize::from);
+    config.durability = durability;
     open_with(args, expect, config)
 }
 
 /// Opens the database for one commit. Each process that writes begins a log segment: this one's is
 /// short, so that many such processes do not fill the disk with what they did not need.
-pub(crate) fn open_for_one_commit(args: &DatabaseArgs, expect: Expect) -> Result<Db, Failure> {
+pub(crate) fn open_for_one_commit(
+    args: &DatabaseArgs,
+    expect: Expect,
+    durability: Durability,
+) -> Result<Db, Failure> {
     let mut config = Config::balanced();
+    config.durability = durability;
     config.segment_bytes = 64 << 10;
     open_with(args, expect, config)
 }
@@ -50,6 +66,11 @@ pub(crate) fn open_for_one_commit(args: &DatabaseArgs, expect: Expect) -> Result
 fn open_with(args: &DatabaseArgs, expect: Expect, config: Config) -> Result<Db, Failure> {
     let storage = open_storage(args, expect)?;
     Database::open(storage, config).map_err(|source| Failure::open(args.db.clone(), source))
+}
+
+/// A durability as the command line names it.
+pub(crate) fn durability_name(durability: Durability) -> &'static str {
+    if durability == Durability::Buffered { "buffered" } else { "strict" }
 }
 
 /// Name of the backend that really runs.

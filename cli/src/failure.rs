@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use gannet::storage::{Error as StorageError, Op};
 use gannet::{
     BackupError, CheckpointError, CloseError, CommitError, OpenError, ReadError, RestoreError,
-    SearchError,
+    SalvageError, SearchError,
 };
 use thiserror::Error;
 
@@ -39,6 +39,12 @@ pub(crate) enum Failure {
     NoId { collection: String, id: String },
     #[error("{dir}: {count} faults found", dir = dir.display())]
     Faults { dir: PathBuf, count: usize },
+    #[error(
+        "{dir}: {count} things are lost; the rest is in {to}",
+        dir = dir.display(),
+        to = to.display()
+    )]
+    Lost { dir: PathBuf, to: PathBuf, count: usize },
     #[error("there is no collection `{name}` in {dir}", dir = dir.display())]
     NoCollection { dir: PathBuf, name: String },
     #[error("cannot open {dir}", dir = dir.display())]
@@ -87,6 +93,8 @@ pub(crate) enum Failure {
     Backup { dir: PathBuf, source: BackupError },
     #[error("cannot restore {dir}", dir = dir.display())]
     Restore { dir: PathBuf, source: RestoreError },
+    #[error("cannot recover {dir}", dir = dir.display())]
+    Recover { dir: PathBuf, source: SalvageError },
     #[error(transparent)]
     Torture(#[from] crate::verbs::torture::TortureError),
     #[error("cannot write to stdout")]
@@ -115,7 +123,11 @@ impl Failure {
     pub(crate) fn exit(&self) -> Exit {
         let violated =
             matches!(self, Self::Torture(crate::verbs::torture::TortureError::Violated { .. }));
-        if violated || matches!(self, Self::NoKey { .. } | Self::NoId { .. } | Self::Faults { .. })
+        if violated
+            || matches!(
+                self,
+                Self::NoKey { .. } | Self::NoId { .. } | Self::Faults { .. } | Self::Lost { .. }
+            )
         {
             Exit::NotThere
         } else {

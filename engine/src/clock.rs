@@ -1,5 +1,6 @@
 //! What time it is: an argument of the engine, so that a simulator can say.
 
+use parking_lot::{Condvar, Mutex};
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -7,6 +8,13 @@ use std::time::{Duration, Instant};
 pub trait Clock: fmt::Debug + Send + Sync {
     /// Time since some fixed moment.
     fn now(&self) -> Duration;
+
+    /// Comes back when about so much time has gone by, or earlier.
+    fn wait(&self, time: Duration) {
+        // Nobody tells it.
+        let never = Mutex::new(());
+        let _ = Condvar::new().wait_for(&mut never.lock(), time);
+    }
 }
 
 /// The operating system's monotonic clock.

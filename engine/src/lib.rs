@@ -76,6 +76,8 @@ mod open;
 mod record;
 mod replay;
 mod root;
+mod salvage;
+mod scrub;
 mod sealed;
 mod search;
 mod sequence;
@@ -112,6 +114,8 @@ pub use gannet_storage as storage;
 pub use id::Id;
 pub use metrics::Distribution;
 pub use open::{IndexAction, RecoveryReport};
+pub use salvage::{FileDamage, Loss, Lost, SalvageError, SalvageProgress, SalvageReport, salvage};
+pub use scrub::{ScrubOptions, ScrubProgress, ScrubReport};
 pub use search::{Hit, SearchOptions};
 pub use stats::{
     CheckpointStats, CollectionStats, CommitStats, KeyspaceStats, OpeningStats, Stats,

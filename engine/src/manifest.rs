@@ -11,7 +11,7 @@ use crate::log::LogPosition;
 use crate::record::{decode_params, encode_params};
 use crate::sealed::{FileKind, FileRef, Ident, SealedReader, SealedWriter};
 use gannet_hnsw::Params;
-use gannet_storage::{Error, Storage};
+use gannet_storage::{Error, SealedFile, Storage};
 
 const BODY: u32 = 1;
 
@@ -106,7 +106,11 @@ impl Manifest {
         database: [u8; 16],
         file: &FileRef,
     ) -> Result<Self, OpenError> {
-        let reader = SealedReader::open(storage, FileKind::Manifest, database, file)?;
+        Self::of(&SealedReader::open(storage, FileKind::Manifest, database, file)?)
+    }
+
+    /// The manifest in an open file.
+    pub(crate) fn of<F: SealedFile>(reader: &SealedReader<F>) -> Result<Self, OpenError> {
         let body = reader.read(BODY)?;
         let mut fields = Reader::new(&body);
         let manifest = Self::decode(&mut fields)

@@ -98,6 +98,26 @@ pub(crate) fn read<S: Storage>(storage: &S) -> Result<Option<Root>, OpenError> {
     Ok(Some(root))
 }
 
+/// What each slot says, by itself, as far as it can be had. Settles nothing.
+///
+/// # Errors
+/// The file cannot be opened.
+pub(crate) fn look<S: Storage>(storage: &S) -> Result<Vec<Result<Slot, OpenError>>, OpenError> {
+    let file = storage.open_sealed(&name(FILE))?;
+    let slot = |index: usize| {
+        let start = index as u64 * BLOCK;
+        if start + BLOCK > file.len_bytes() {
+            return Err(Corruption::new(FILE, start, Damage::Length).into());
+        }
+        let block = file.view(start..start + BLOCK)?;
+        decode(&block[..SLOT_LEN_BYTES]).map_err(|fault| match fault {
+            SlotFault::Damaged(damage) => Corruption::new(FILE, start, damage).into(),
+            SlotFault::Newer(found) => OpenError::newer_format(FILE, found, VERSION),
+        })
+    };
+    Ok((0..SLOTS).map(slot).collect())
+}
+
 /// Makes a root with two valid slots that name no manifest.
 pub(crate) fn create<S: Storage>(storage: &S, database: [u8; 16]) -> Result<Root, Error> {
     create_naming(storage, database, None)

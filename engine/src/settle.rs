@@ -17,7 +17,8 @@ pub(crate) fn settle_names<S: Storage>(storage: &S) -> Result<()> {
 
 /// Opens a file so that its reads tell what is on the media. A write of an earlier process may only
 /// be in the cache: after a kill it is synced here; after a failed sync the cache shows what the
-/// media does not have, so it is discarded. On a read-only storage there is nothing to settle.
+/// media does not have, so it is discarded. On a read-only storage there is nothing to settle, nor
+/// is there where the file is being read: this process has settled it, or written it.
 ///
 /// # Errors
 /// As the storage's calls.
@@ -28,7 +29,12 @@ pub(crate) fn settle<S: Storage>(storage: &S, name: &FileName) -> Result<S::Seal
             file.discard_cache()?;
             storage.seal(file)
         }
-        Err(error) if matches!(error.kind(), ErrorKind::ReadOnly | ErrorKind::Denied) => {
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::ReadOnly | ErrorKind::Denied | ErrorKind::Busy
+            ) =>
+        {
             storage.open_sealed(name)
         }
         Err(error) => Err(error),

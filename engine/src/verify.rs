@@ -1,6 +1,6 @@
 //! Verification: every byte that has a checksum is read, and every fault is named.
 
-use crate::damage::Corruption;
+use crate::damage::{Corruption, Damage};
 use crate::database::Database;
 use crate::error::{OpenError, with_causes};
 use crate::log::recover::recover;
@@ -10,7 +10,7 @@ use crate::root;
 use crate::sealed::{FileKind, FileRef, SealedReader};
 use crate::state::decode_all;
 use gannet_hnsw::Executor;
-use gannet_storage::{Error as StorageError, Storage};
+use gannet_storage::{Error as StorageError, ErrorKind, Storage};
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -67,14 +67,30 @@ impl From<OpenError> for Fault {
     }
 }
 
+/// A file that another names is damage where it is not there, or cannot be one of ours.
+pub(crate) fn missing(error: OpenError) -> OpenError {
+    let OpenError::Storage(error) = error else { return error };
+    let damage = if error.kind() == ErrorKind::NotFound {
+        Damage::Missing
+    } else if error.kind() == ErrorKind::BadLength {
+        Damage::Length
+    } else {
+        return error.into();
+    };
+    Corruption::new(error.place(), 0, damage).into()
+}
+
 impl<S: Storage> Database<S> {
     /// Reads every byte on disk that has a checksum: both checkpoints and the log behind the older
-    /// one. Commits wait meanwhile; the log goes on in a new segment.
+    /// one. Commits wait meanwhile; the log goes on in a new segment. A backup or a
+    /// [`scrub`](Self::scrub) may go on beside it.
     ///
     /// # Errors
     /// Only where nothing can be judged; faults are in the report.
     pub fn verify(&self) -> Result<VerifyReport, StorageError> {
         let core = &self.core;
+        // A checkpoint writes the root, which is read here.
+        let _one = core.upkeep.lock();
         let mut writer = core.exclusive();
         if core.check_poison().is_ok() && writer.log.rotate(&core.storage).is_err() {
             core.poison();

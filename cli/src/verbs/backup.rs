@@ -2,21 +2,12 @@
 
 use gannet::AnyStorage;
 use gannet::storage::DirOptions;
-use serde::Serialize;
 
+use super::copied::Copied;
 use crate::args::BackupArgs;
 use crate::database::{self, Expect};
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::units::mebibytes;
-
-#[derive(Serialize)]
-struct Answer {
-    lsn: u64,
-    checkpoint_lsn: u64,
-    files: u64,
-    bytes: u64,
-}
 
 pub(super) fn run(args: &BackupArgs, out: &mut Output) -> Result<(), Failure> {
     let database = database::open(&args.database, Expect::Existing, None)?;
@@ -26,14 +17,11 @@ pub(super) fn run(args: &BackupArgs, out: &mut Output) -> Result<(), Failure> {
     let report =
         report.map_err(|source| Failure::Backup { dir: args.database.db.clone(), source })?;
     database.close()?;
-    let answer = Answer {
+    let copied = Copied {
         lsn: report.lsn,
         checkpoint_lsn: report.checkpoint_lsn,
         files: report.files,
         bytes: report.bytes,
     };
-    out.answer(&answer, || {
-        let Answer { lsn, files, bytes, .. } = answer;
-        format!("backup up to LSN {lsn}: {files} files, {:.1} MiB, verified", mebibytes(bytes))
-    })
+    copied.tell("backup", out)
 }

@@ -1,21 +1,18 @@
 //! `gannet delete`: a key, or the row of an id, that must be there.
 
 use gannet::{DEFAULT_KEYSPACE, WriteBatch};
-use serde::Serialize;
 
+use super::committed::Committed;
 use super::row_id;
-use crate::args::GetArgs;
+use crate::args::DeleteArgs;
 use crate::database::{self, Expect};
 use crate::failure::Failure;
 use crate::output::Output;
 
-#[derive(Serialize)]
-struct Answer {
-    lsn: u64,
-}
-
-pub(super) fn run(args: &GetArgs, out: &mut Output) -> Result<(), Failure> {
-    let database = database::open_for_one_commit(&args.database, Expect::Existing)?;
+pub(super) fn run(args: &DeleteArgs, out: &mut Output) -> Result<(), Failure> {
+    let DeleteArgs { get: args, commit } = args;
+    let durability = commit.durability;
+    let database = database::open_for_one_commit(&args.database, Expect::Existing, durability)?;
     let mut batch = WriteBatch::new();
     if let Some(collection) = &args.collection {
         database::collection(&database, &args.database, collection)?;
@@ -31,7 +28,7 @@ pub(super) fn run(args: &GetArgs, out: &mut Output) -> Result<(), Failure> {
         }
         batch.delete(DEFAULT_KEYSPACE, key);
     }
-    let commit = database.commit(batch)?;
+    let done = database.commit(batch)?;
     database.close()?;
-    if out.is_json() { out.json_line(&Answer { lsn: commit.last_lsn }) } else { Ok(()) }
+    Committed::new(done, *commit).tell(out)
 }

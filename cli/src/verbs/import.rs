@@ -1,4 +1,4 @@
-//! `gannet import`: the rows of a vector file into a collection, batch after durable batch.
+//! `gannet import`: the rows of a vector file into a collection, batch after batch.
 //!
 //! Ids are row numbers, so that a second import knows where to go on. Memory is bounded by the
 //! batch and by what the collection itself takes, never by the file.
@@ -24,6 +24,7 @@ const ROW_OVERHEAD_BYTES: usize = 64;
 #[derive(Serialize)]
 struct Answer {
     backend: &'static str,
+    durability: &'static str,
     rows: u64,
     imported: u64,
     dims: u32,
@@ -38,7 +39,9 @@ pub(super) fn run(args: &ImportArgs, out: &mut Output) -> Result<(), Failure> {
     // The file first: one that cannot be read makes no database.
     let mut file = VectorFile::open(&args.file)?;
     check_batch(args.batch, &file)?;
-    let database = database::open(&args.database, Expect::Anything, args.threads)?;
+    let durability = args.commit.durability;
+    let database =
+        database::open_committing(&args.database, Expect::Anything, args.threads, durability)?;
     let filled = fill(&database, args, &mut file, out);
     // Also after an error: the batches before it stay, and their end is to be known.
     let closed = database.close();
@@ -80,6 +83,7 @@ fn fill(
     let indexed_seconds = start.elapsed().as_secs_f64();
     Ok(Answer {
         backend: database::backend_name(database),
+        durability: database::durability_name(args.commit.durability),
         rows: database::collection(database, &args.database, &args.collection)?.rows,
         imported: done.rows,
         dims: file.dims(),
@@ -99,9 +103,10 @@ fn text(args: &ImportArgs, answer: &Answer) -> String {
     }
     format!(
         "imported {imported} rows of {dims} dimensions into `{collection}`, which has {rows} now\n\
-         durable  {seconds:.2} s in {batches} batches, {:.0} rows/s, backend {}\n\
+         {:<8} {seconds:.2} s in {batches} batches, {:.0} rows/s, backend {}\n\
          indexed  {:.2} s in all\n\
          on disk  {:.1} MiB",
+        if answer.durability == "strict" { "durable" } else { answer.durability },
         answer.rows_per_s,
         answer.backend,
         answer.indexed_seconds,

@@ -4,12 +4,17 @@
 mod backends;
 mod backup;
 pub(crate) mod checkpoint;
+mod committed;
+mod compact;
+mod copied;
 mod delete;
 mod get;
 pub(crate) mod import;
 mod put;
+mod recover;
 mod restore;
 mod row_id;
+mod scrub;
 pub(crate) mod search;
 mod stats;
 pub(crate) mod torture;
@@ -31,9 +36,12 @@ pub(crate) fn run(verb: Verb, out: &mut Output) -> Result<(), Failure> {
         Verb::Delete(args) => delete::run(&args, out),
         Verb::Stats(args) => stats::run(&args, out),
         Verb::Checkpoint(args) => checkpoint::run(&args, out),
+        Verb::Compact(args) => compact::run(&args, out),
         Verb::Verify(args) => verify::run(&args, out),
+        Verb::Scrub(args) => scrub::run(&args, out),
         Verb::Backup(args) => backup::run(&args, out),
         Verb::Restore(args) => restore::run(&args, out),
+        Verb::Recover(args) => recover::run(&args, out),
         Verb::Torture(args) => torture::run(&args, out),
         Verb::TortureChild(args) => torture::child::run(&args, out),
         Verb::Backends(args) => backends::run(&args, out),

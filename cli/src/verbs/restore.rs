@@ -2,20 +2,11 @@
 
 use gannet::AnyStorage;
 use gannet::storage::DirOptions;
-use serde::Serialize;
 
+use super::copied::Copied;
 use crate::args::RestoreArgs;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::units::mebibytes;
-
-#[derive(Serialize)]
-struct Answer {
-    lsn: u64,
-    checkpoint_lsn: u64,
-    files: u64,
-    bytes: u64,
-}
 
 pub(super) fn run(args: &RestoreArgs, out: &mut Output) -> Result<(), Failure> {
     let open = |dir: &std::path::Path, options| {
@@ -26,14 +17,11 @@ pub(super) fn run(args: &RestoreArgs, out: &mut Output) -> Result<(), Failure> {
     let to = open(&args.to, DirOptions::create())?;
     let report = gannet::restore(&from, &to);
     let report = report.map_err(|source| Failure::Restore { dir: args.from.clone(), source })?;
-    let answer = Answer {
+    let copied = Copied {
         lsn: report.lsn,
         checkpoint_lsn: report.checkpoint_lsn,
         files: report.files,
         bytes: report.bytes,
     };
-    out.answer(&answer, || {
-        let Answer { lsn, files, bytes, .. } = answer;
-        format!("restored up to LSN {lsn}: {files} files, {:.1} MiB, verified", mebibytes(bytes))
-    })
+    copied.tell("restored", out)
 }

@@ -9,6 +9,7 @@ mod demo;
 mod kill;
 mod program;
 mod readers;
+mod recover;
 mod refusals;
 mod torture;
 mod verbs;

@@ -15,10 +15,10 @@ use gannet_storage::{ErrorKind, SealedFile, Storage};
 use std::collections::HashMap;
 use std::ops::{Deref, Range};
 
-pub(super) const ROWS: u32 = 1;
-pub(super) const NORMS: u32 = 2;
-pub(super) const IDS: u32 = 3;
-pub(super) const DEAD: u32 = 1;
+pub(crate) const ROWS: u32 = 1;
+pub(crate) const NORMS: u32 = 2;
+pub(crate) const IDS: u32 = 3;
+pub(crate) const DEAD: u32 = 1;
 pub(super) const GRAPH: u32 = 1;
 
 /// What of a collection is in sealed files.

@@ -9,7 +9,7 @@ mod files;
 mod frozen;
 mod rows;
 
-pub(crate) use files::{LoadedGraph, SavedCollection};
+pub(crate) use files::{DEAD, IDS, LoadedGraph, NORMS, ROWS, SavedCollection};
 pub(crate) use frozen::FrozenCollection;
 
 use crate::id::Id;

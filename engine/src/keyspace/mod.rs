@@ -14,7 +14,7 @@ use entries::{Entries, EntryMap};
 use gannet_storage::Storage;
 use std::sync::Arc;
 
-const ENTRIES: u32 = 1;
+pub(crate) const ENTRIES: u32 = 1;
 /// Entries are encoded this much at a time.
 const STEP_LEN_BYTES: usize = 1 << 20;
 /// A keyspace is built anew from its entries and new ones unless it has this many times as many.

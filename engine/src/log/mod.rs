@@ -8,11 +8,11 @@
 pub(crate) mod aside;
 pub(crate) mod frame;
 pub(crate) mod live;
-mod pack;
+pub(crate) mod pack;
 pub(crate) mod recover;
 pub(crate) mod scan;
 pub(crate) mod segment;
-mod window;
+pub(crate) mod window;
 pub(crate) mod writer;
 
 use crate::damage::Lsn;

@@ -8,8 +8,10 @@ use gannet_storage::{BLOCK_SIZE, FileName};
 
 /// Length of the header in its block; the rest of the block is zero and ignored.
 const HEADER_LEN_BYTES: usize = 512;
-/// Behind magic, checksum, version, database and number.
-const SALT_AT: usize = 8 + 4 + 4 + 16 + 8;
+/// Behind magic, checksum and version.
+const DATABASE_AT: usize = 8 + 4 + 4;
+/// Behind these, database and number.
+const SALT_AT: usize = DATABASE_AT + 16 + 8;
 const MAGIC: [u8; 8] = *b"GANNTLOG";
 pub(crate) const VERSION: u32 = 1;
 const PREFIX: &str = "log-";
@@ -60,6 +62,11 @@ impl SegmentHeader {
     pub(crate) fn salt_in(block: &[u8]) -> Option<u64> {
         let salt = block.get(SALT_AT..)?.first_chunk()?;
         Some(u64::from_le_bytes(*salt))
+    }
+
+    /// As [`salt_in`](Self::salt_in), the database.
+    pub(crate) fn database_in(block: &[u8]) -> Option<[u8; 16]> {
+        block.get(DATABASE_AT..)?.first_chunk().copied()
     }
 
     pub(crate) fn decode(block: &[u8]) -> Result<Self, HeaderFault> {
@@ -129,6 +136,7 @@ mod tests {
         header().encode(&mut block);
         assert_eq!(SegmentHeader::decode(&block), Ok(header()));
         assert_eq!(SegmentHeader::salt_in(&block), Some(99));
+        assert_eq!(SegmentHeader::database_in(&block), Some(header().database));
         assert_eq!(&block[..8], b"GANNTLOG");
         assert_eq!(crc32fast::hash(&block), 0xbc5d_08dd, "the format has changed");
     }

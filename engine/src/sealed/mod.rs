@@ -21,7 +21,7 @@ const BLOCK: u64 = BLOCK_SIZE as u64;
 const MAGIC: [u8; 8] = *b"GANNFILE";
 const VERSION: u32 = 1;
 /// Bytes under one checksum.
-const UNIT_LEN_BYTES: u64 = 64 << 10;
+pub(crate) const UNIT_LEN_BYTES: u64 = 64 << 10;
 const SECTIONS_MAX: usize = 16;
 /// A file longer than this is damage: no address space holds it.
 const LEN_BYTES_MAX: u64 = 1 << 48;

@@ -7,7 +7,10 @@ use crate::sealed::{
     unit_crc,
 };
 use gannet_storage::{ErrorKind, FileName, SealedFile, Storage};
-use std::ops::{Deref, Range};
+use std::ops::{ControlFlow, Deref, Range};
+
+/// Where the length of the file stands in its header.
+const LEN_BYTES_AT: usize = 52;
 
 /// An open sealed file whose header and table are what its [`FileRef`] says.
 #[derive(Clone, Debug)]
@@ -76,6 +79,60 @@ impl<F: SealedFile> SealedReader<F> {
         }
         let crcs = table.chunks_exact(4).map(|c| u32::from_le_bytes([c[0], c[1], c[2], c[3]]));
         Ok(Self { file, crcs: crcs.collect(), layout })
+    }
+
+    /// Opens a file of which not everything need be there, to take from it what is: only its header
+    /// must be valid, and of `database` where that is known. A unit whose checksum cannot be had
+    /// fails like one that does not match. Without `expected` the header vouches for itself.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub(crate) fn open_damaged<S: Storage<Sealed = F>>(
+        storage: &S,
+        (kind, number): (FileKind, u64),
+        database: Option<[u8; 16]>,
+        expected: Option<&FileRef>,
+    ) -> Result<Self, OpenError> {
+        let name = kind.file_name(number);
+        let damaged = |offset, damage| Corruption::new(&name, offset, damage);
+        let file = storage.open_sealed(&name)?;
+        if file.len_bytes() < BLOCK {
+            return Err(damaged(0, Damage::Length).into());
+        }
+        let header = file.view(0..BLOCK)?;
+        // What it says of its length is under its checksum; what is there may be less.
+        let said = header.get(LEN_BYTES_AT..).and_then(<[u8]>::first_chunk);
+        let said = said.map_or(0, |len| u64::from_le_bytes(*len));
+        let (layout, crc) = Layout::decode(&header, said).map_err(|fault| match fault {
+            LayoutFault::Damaged(damage) => damaged(0, damage).into(),
+            LayoutFault::Newer(found) => OpenError::newer_format(&name, found, VERSION),
+        })?;
+        let ident = layout.ident;
+        let same = (ident.kind, ident.number) == (kind, number)
+            && database.is_none_or(|database| database == ident.database)
+            && expected.is_none_or(|expected| expected.header_crc == crc);
+        if !same {
+            return Err(damaged(0, Damage::Foreign).into());
+        }
+        let end = (layout.table_offset + 4 * layout.units()).min(file.len_bytes());
+        let mut table = Vec::new();
+        let mut at = layout.table_offset;
+        while at < end {
+            let step = at..(at + BLOCK).min(end);
+            match file.view(step.clone()) {
+                Ok(bytes) => table.extend_from_slice(&bytes),
+                Err(_) => table.extend(step.map(|_| 0)),
+            }
+            at += BLOCK;
+        }
+        let crcs = table.chunks_exact(4).map(|c| u32::from_le_bytes([c[0], c[1], c[2], c[3]]));
+        Ok(Self { file, crcs: crcs.collect(), layout })
+    }
+
+    /// Bytes of a section that are in the file, which may be shorter than it was.
+    pub(crate) fn there(&self, id: u32) -> u64 {
+        let Some(section) = self.section(id) else { return 0 };
+        self.file.len_bytes().saturating_sub(section.offset).min(section.len_bytes)
     }
 
     pub(crate) fn name(&self) -> &FileName {
@@ -168,17 +225,43 @@ impl<F: SealedFile> SealedReader<F> {
     /// # Errors
     /// The first damage.
     pub(crate) fn verify(&self) -> Result<u64, OpenError> {
-        const STEP: u64 = 64 * UNIT_LEN_BYTES;
+        self.verify_steps(&mut |_| ControlFlow::Continue(()))
+    }
+
+    /// As [`verify`](Self::verify), and tells `each` how many bytes were read, a step at a time,
+    /// until it breaks.
+    ///
+    /// # Errors
+    /// The first damage.
+    pub(crate) fn verify_steps(
+        &self,
+        each: &mut dyn FnMut(u64) -> ControlFlow<()>,
+    ) -> Result<u64, OpenError> {
+        const STEP: u64 = 16 * UNIT_LEN_BYTES;
         let mut bytes = BLOCK + 4 * self.layout.units();
+        if each(bytes).is_break() {
+            return Ok(bytes);
+        }
         for section in &self.layout.sections {
             let mut at = 0;
             while at < section.len_bytes {
                 let end = (at + STEP).min(section.len_bytes);
                 self.read_range(section.id, at..end)?;
+                bytes += end - at;
+                if each(end - at).is_break() {
+                    return Ok(bytes);
+                }
                 at = end;
             }
-            bytes += section.len_bytes;
         }
         Ok(bytes)
+    }
+
+    /// Lets what is read from here on come from the media.
+    ///
+    /// # Errors
+    /// The storage's.
+    pub(crate) fn discard_cache(&self) -> Result<(), OpenError> {
+        Ok(self.file.discard_cache()?)
     }
 }

@@ -18,16 +18,19 @@ mod input;
 #[cfg(target_os = "linux")]
 mod leaks;
 mod lies;
-mod metrics;
 #[cfg(target_os = "linux")]
 mod lying;
 mod matrix;
+mod metrics;
 mod recovery;
 #[cfg(all(feature = "uring", target_os = "linux"))]
 mod refused;
 mod reopen;
+mod salvage;
+mod salvage_places;
 mod same_bytes;
 mod scanning;
+mod scrub;
 mod searching;
 mod unreadable;
 mod workloads;

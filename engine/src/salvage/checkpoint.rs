@@ -1,0 +1,446 @@
+//! The files of a checkpoint, as far as their checksums match.
+//!
+//! Brings the new database to what a checkpoint says: rows and keys that are there already are left
+//! alone, those that the checkpoint does not have go. Where a part of a file cannot be had, what
+//! older files and the log have told of it stays. Memory is one step of a file, and ids.
+
+use super::error::SalvageError;
+use super::report::{FileDamage, Loss, Lost};
+use super::taker::{Owner, Taker};
+use crate::codec::Reader;
+use crate::collection::{DEAD, IDS, NORMS, ROWS};
+use crate::damage::Damage;
+use crate::error::{OpenError, with_causes};
+use crate::id::Id;
+use crate::keyspace::ENTRIES;
+use crate::limits::VALUE_LEN_BYTES_MAX;
+use crate::manifest::{CollectionEntry, KeyspaceEntry, Manifest, RowsEntry};
+use crate::record::decode_id;
+use crate::sealed::{FileKind, FileRef, SealedReader, UNIT_LEN_BYTES};
+use crate::verify::missing;
+use gannet_hnsw::{Metric, Params, row_stride};
+use gannet_storage::{SealedFile, Storage};
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// Rows are read this much at a time.
+const STEP_BYTES: u64 = 1 << 20;
+
+/// Reads the files of checkpoints.
+pub(super) struct Files<'f, F> {
+    pub(super) from: &'f F,
+    pub(super) database: Option<[u8; 16]>,
+    /// Why a file is not whole; `None` for one that is.
+    pub(super) health: BTreeMap<(FileKind, u64), Option<String>>,
+    pub(super) damage: Vec<FileDamage>,
+}
+
+impl<F: Storage> Files<'_, F> {
+    fn open(&self, kind: FileKind, file: &FileRef) -> Result<SealedReader<F::Sealed>, OpenError> {
+        SealedReader::open_damaged(self.from, (kind, file.number), self.database, Some(file))
+            .map_err(missing)
+    }
+
+    /// Whether everything that a checkpoint needs is whole. Graphs are not needed: they are built
+    /// anew.
+    pub(super) fn is_whole(&mut self, manifest: &Manifest) -> bool {
+        let mut is_whole = true;
+        for (kind, file) in manifest.files() {
+            is_whole &= kind == FileKind::Graph || self.is_file_whole(kind, &file);
+        }
+        is_whole
+    }
+
+    fn is_file_whole(&mut self, kind: FileKind, file: &FileRef) -> bool {
+        let key = (kind, file.number);
+        if !self.health.contains_key(&key) {
+            let verified = self.open(kind, file).and_then(|reader| reader.verify());
+            let fault = verified.err().map(|error| {
+                self.damage.push(FileDamage::new(kind.file_name(file.number), &error));
+                with_causes(&error)
+            });
+            self.health.insert(key, fault);
+        }
+        self.health[&key].is_none()
+    }
+
+    /// Brings the new database to what `manifest` says.
+    pub(super) fn take<T: Storage>(
+        &mut self,
+        manifest: &Manifest,
+        taker: &mut Taker<'_, T>,
+    ) -> Result<(), SalvageError> {
+        taker.flush()?;
+        let refused = |file, reason: &str| Loss::new(Lost::File { file }, reason);
+        for entry in &manifest.collections {
+            let owner = Owner::Collection(entry.id);
+            let rows = entry.rows.iter().map(|rows| (FileKind::Rows, rows.file));
+            let files: Vec<_> = rows.chain(entry.dead.map(|file| (FileKind::Dead, file))).collect();
+            let mut is_whole = true;
+            for (kind, file) in &files {
+                is_whole &= self.is_file_whole(*kind, file);
+            }
+            if !is_whole && taker.collection(entry.id).is_some() && taker.is_trusted(owner) {
+                // Older files and the log have made up for it.
+                continue;
+            }
+            if let Err(reason) = taker.add_collection(entry.id, &entry.name, &entry.params)? {
+                taker.lose(owner, refused(format!("collection `{}`", entry.name), reason));
+                continue;
+            }
+            let losses = self.take_collection(entry, taker)?;
+            settle(taker, owner, losses);
+        }
+        for entry in &manifest.keyspaces {
+            let owner = Owner::Keyspace(entry.id);
+            let is_whole =
+                entry.table.is_none_or(|file| self.is_file_whole(FileKind::Table, &file));
+            if let Err(reason) = taker.add_keyspace(entry.id, &entry.name) {
+                taker.lose(owner, refused(format!("keyspace `{}`", entry.name), reason));
+                continue;
+            }
+            if !is_whole && taker.is_trusted(owner) {
+                continue;
+            }
+            let losses = self.take_keyspace(entry, taker)?;
+            settle(taker, owner, losses);
+        }
+        taker.flush()?;
+        taker.trust_rest();
+        Ok(())
+    }
+
+    fn take_collection<T: Storage>(
+        &mut self,
+        entry: &CollectionEntry,
+        taker: &mut Taker<'_, T>,
+    ) -> Result<Vec<Loss>, SalvageError> {
+        let mut losses = Vec::new();
+        let row_count = entry.rows.last().map_or(0, |rows| rows.first_row + rows.count);
+        let dead = self.dead(entry, row_count, &mut losses);
+        let known: Vec<u32> =
+            taker.collection(entry.id).map_or_else(Vec::new, |rows| rows.live().collect());
+        for row in known.into_iter().filter(|&row| dead.contains(row)) {
+            taker.drop_row(entry.id, row)?.expect("it is known");
+        }
+        for rows in &entry.rows {
+            let file = RowsFile { entry, rows, dead: &dead };
+            match self.open(FileKind::Rows, &rows.file) {
+                Ok(reader) => file.take(&reader, taker, &mut losses)?,
+                Err(error) => file.lose_all(rows.first_row, &error, taker, &mut losses),
+            }
+        }
+        Ok(losses)
+    }
+
+    /// Which rows are deleted, as far as it can be had.
+    fn dead(&self, entry: &CollectionEntry, row_count: u32, losses: &mut Vec<Loss>) -> Dead {
+        let mut dead = Dead { words: Vec::new() };
+        let Some(file) = entry.dead else { return dead };
+        let mut lose = |rows: Range<u64>, error: &OpenError| {
+            let last = u32::try_from(rows.end).unwrap_or(u32::MAX).min(row_count);
+            let Ok(first) = u32::try_from(rows.start) else { return };
+            if first < last {
+                let (collection, rows) = (entry.name.clone(), first..=last - 1);
+                let what = Lost::Deletions { collection, rows };
+                losses.push(Loss::new(what, with_causes(error)));
+            }
+        };
+        let reader = match self.open(FileKind::Dead, &file) {
+            Ok(reader) => reader,
+            Err(error) => {
+                lose(0..u64::from(row_count), &error);
+                return dead;
+            }
+        };
+        let there = reader.there(DEAD);
+        let mut at = 0;
+        while at < there {
+            let end = (at + UNIT_LEN_BYTES).min(there);
+            match reader.read_range(DEAD, at..end) {
+                Ok(bytes) => dead.words.extend_from_slice(&bytes),
+                Err(error) => {
+                    lose(8 * at..8 * end, &error);
+                    dead.words.extend((at..end).map(|_| 0));
+                }
+            }
+            at = end;
+        }
+        let len = reader.section(DEAD).map_or(0, |section| section.len_bytes);
+        if there < len {
+            lose(8 * there..8 * len, &reader.damage(DEAD, there, Damage::Length).into());
+        }
+        dead
+    }
+
+    fn take_keyspace<T: Storage>(
+        &mut self,
+        entry: &KeyspaceEntry,
+        taker: &mut Taker<'_, T>,
+    ) -> Result<Vec<Loss>, SalvageError> {
+        let Some(file) = entry.table else {
+            taker.delete_between(entry.id, None, None)?;
+            return Ok(Vec::new());
+        };
+        let mut last: Option<Vec<u8>> = None;
+        let read = match self.open(FileKind::Table, &file) {
+            Ok(reader) => read_table(&reader, |key, value| {
+                taker.items += 1;
+                taker.delete_between(entry.id, last.as_deref(), Some(key))?;
+                if !taker.has(entry.id, key, value) {
+                    taker.put(entry.id, key, value)?.expect("its lengths were checked");
+                }
+                last = Some(key.to_vec());
+                Ok(())
+            })?,
+            Err(error) => Err(error),
+        };
+        let Err(error) = read else {
+            taker.delete_between(entry.id, last.as_deref(), None)?;
+            return Ok(Vec::new());
+        };
+        let what = Lost::Keys { keyspace: entry.name.clone(), after: last };
+        Ok(vec![Loss::new(what, with_causes(&error))])
+    }
+}
+
+/// An owner is as the checkpoint says, or what was lost of it is in doubt.
+fn settle<T: Storage>(taker: &mut Taker<'_, T>, owner: Owner, losses: Vec<Loss>) {
+    if losses.is_empty() {
+        taker.trust(owner);
+    }
+    for loss in losses {
+        taker.lose(owner, loss);
+    }
+}
+
+/// Gives the entries of a table to `each`, in order, up to the first that cannot be had: where the
+/// next one begins is not known then. The inner error says why.
+fn read_table<F: SealedFile>(
+    reader: &SealedReader<F>,
+    mut each: impl FnMut(&[u8], &[u8]) -> Result<(), SalvageError>,
+) -> Result<Result<(), OpenError>, SalvageError> {
+    let len = reader.section(ENTRIES).map_or(0, |section| section.len_bytes);
+    let (mut at, mut bytes, mut last) = (0, Vec::new(), Vec::new());
+    while at < len {
+        let end = (at + UNIT_LEN_BYTES).min(len);
+        match reader.read_range(ENTRIES, at..end) {
+            Ok(unit) => bytes.extend_from_slice(&unit),
+            Err(error) => return Ok(Err(error)),
+        }
+        at = end;
+        let mut fields = Reader::new(&bytes);
+        let mut used = 0;
+        loop {
+            let absurd = Damage::Field("entry");
+            let entry_at = at - (bytes.len() - used) as u64;
+            let mut lens = fields.clone();
+            let value_len = lens.bytes_u16().and_then(|_| lens.u32());
+            if value_len.is_some_and(|len| len as usize > VALUE_LEN_BYTES_MAX) {
+                return Ok(Err(reader.damage(ENTRIES, entry_at, absurd).into()));
+            }
+            let Some((key, value)) = fields.bytes_u16().zip(fields.bytes_u32()) else { break };
+            if key <= &last[..] {
+                return Ok(Err(reader.damage(ENTRIES, entry_at, absurd).into()));
+            }
+            each(key, value)?;
+            last = key.to_vec();
+            used = bytes.len() - fields.rest().len();
+        }
+        bytes.drain(..used);
+    }
+    if bytes.is_empty() {
+        return Ok(Ok(()));
+    }
+    Ok(Err(reader.damage(ENTRIES, len, Damage::Length).into()))
+}
+
+/// Rows that are deleted, a bit a row; unknown ones count as not deleted.
+struct Dead {
+    words: Vec<u8>,
+}
+
+impl Dead {
+    fn contains(&self, row: u32) -> bool {
+        self.words.get(row as usize / 8).is_some_and(|byte| byte >> (row % 8) & 1 == 1)
+    }
+}
+
+/// One file of rows.
+struct RowsFile<'e> {
+    entry: &'e CollectionEntry,
+    rows: &'e RowsEntry,
+    dead: &'e Dead,
+}
+
+impl RowsFile<'_> {
+    fn take<F: SealedFile, T: Storage>(
+        &self,
+        reader: &SealedReader<F>,
+        taker: &mut Taker<'_, T>,
+        losses: &mut Vec<Loss>,
+    ) -> Result<(), SalvageError> {
+        let params = &self.entry.params;
+        let row_len = 4 * row_stride(params.dims) as u64;
+        let count = u64::from(self.rows.count);
+        if reader.section(ROWS).is_none_or(|section| section.len_bytes != count * row_len) {
+            let error = reader.damage(ROWS, 0, Damage::Length).into();
+            self.lose_all(self.rows.first_row, &error, taker, losses);
+            return Ok(());
+        }
+        let (ids, ids_fault) = read_ids(reader, self.rows.count);
+        let there = u32::try_from(reader.there(ROWS) / row_len).unwrap_or(u32::MAX);
+        let there = there.min(self.rows.count);
+        let step = u32::try_from((STEP_BYTES / row_len).max(1)).unwrap_or(1);
+        let mut at = 0;
+        while at < there {
+            let end = at.saturating_add(step).min(there);
+            if let Ok(vectors) = read_vectors(reader, params, at..end) {
+                for (index, vector) in (at..end).zip(vectors.chunks(params.dims as usize)) {
+                    self.take_row(index, &ids, Ok(vector), &ids_fault, taker, losses)?;
+                }
+            } else {
+                for index in at..end {
+                    let vector = read_vectors(reader, params, index..index + 1);
+                    let vector = vector.as_deref().map_err(|error| with_causes(error));
+                    self.take_row(index, &ids, vector, &ids_fault, taker, losses)?;
+                }
+            }
+            at = end;
+        }
+        if there < self.rows.count {
+            let error = reader.damage(ROWS, u64::from(there) * row_len, Damage::Length).into();
+            self.lose_all(self.rows.first_row + there, &error, taker, losses);
+        }
+        Ok(())
+    }
+
+    /// Takes row `index` of the file, or says what is lost.
+    fn take_row<T: Storage>(
+        &self,
+        index: u32,
+        ids: &[Id],
+        vector: Result<&[f32], String>,
+        ids_fault: &str,
+        taker: &mut Taker<'_, T>,
+        losses: &mut Vec<Loss>,
+    ) -> Result<(), SalvageError> {
+        taker.items += 1;
+        let (number, row) = (self.entry.id, self.rows.first_row + index);
+        let known = taker.collection(number).and_then(|rows| rows.id_of(row));
+        if self.dead.contains(row) || known.is_some() {
+            return Ok(());
+        }
+        let Some(id) = ids.get(index as usize) else {
+            self.lose(row, None, ids_fault, losses);
+            return Ok(());
+        };
+        let later = taker.collection(number).and_then(|rows| rows.row_of(id));
+        if later.is_some_and(|later| later > row) {
+            // Its deletion is not known; the one that replaced it is.
+            return Ok(());
+        }
+        let vector = match vector {
+            Ok(vector) => vector,
+            Err(reason) => {
+                self.lose(row, Some(id), &reason, losses);
+                return Ok(());
+            }
+        };
+        if let Err(reason) = taker.take_row(number, row, id, vector)? {
+            self.lose(row, Some(id), reason, losses);
+        }
+        Ok(())
+    }
+
+    fn lose(&self, row: u32, id: Option<&Id>, why: &str, losses: &mut Vec<Loss>) {
+        if let Some(Loss { what: Lost::Rows { rows, ids, .. }, reason }) = losses.last_mut()
+            && rows.end().checked_add(1) == Some(row)
+            && reason == why
+            && ids.is_some() == id.is_some()
+        {
+            *rows = *rows.start()..=row;
+            if let (Some((_, last)), Some(id)) = (ids, id) {
+                *last = id.clone();
+            }
+            return;
+        }
+        let collection = self.entry.name.clone();
+        let ids = id.map(|id| (id.clone(), id.clone()));
+        losses.push(Loss::new(Lost::Rows { collection, rows: row..=row, ids }, why));
+    }
+
+    /// All rows of the file from `first` on that are not known from elsewhere.
+    fn lose_all<T: Storage>(
+        &self,
+        first: u32,
+        error: &OpenError,
+        taker: &Taker<'_, T>,
+        losses: &mut Vec<Loss>,
+    ) {
+        let last = self.rows.first_row + (self.rows.count - 1);
+        let is_known = |row: u32| {
+            let known = taker.collection(self.entry.id).and_then(|rows| rows.id_of(row));
+            self.dead.contains(row) || known.is_some()
+        };
+        let known = taker.collection(self.entry.id).map_or(0, |rows| rows.live().count());
+        if known == 0 && self.dead.words.is_empty() {
+            let (collection, rows) = (self.entry.name.clone(), first..=last);
+            let what = Lost::Rows { collection, rows, ids: None };
+            losses.push(Loss::new(what, with_causes(error)));
+            return;
+        }
+        let reason = with_causes(error);
+        for row in (first..=last).filter(|&row| !is_known(row)) {
+            self.lose(row, None, &reason, losses);
+        }
+    }
+}
+
+/// The ids of the first rows, up to the first that cannot be had, and why it cannot.
+fn read_ids<F: SealedFile>(reader: &SealedReader<F>, count: u32) -> (Vec<Id>, String) {
+    let there = reader.there(IDS);
+    let (mut at, mut bytes, mut ids) = (0, Vec::new(), Vec::new());
+    while at < there {
+        let end = (at + UNIT_LEN_BYTES).min(there);
+        match reader.read_range(IDS, at..end) {
+            Ok(unit) => bytes.extend_from_slice(&unit),
+            Err(error) => return (ids, with_causes(&error)),
+        }
+        at = end;
+        let mut fields = Reader::new(&bytes);
+        let mut used = 0;
+        while ids.len() < count as usize
+            && let Some(id) = decode_id(&mut fields)
+        {
+            ids.push(id);
+            used = bytes.len() - fields.rest().len();
+        }
+        bytes.drain(..used);
+    }
+    (ids, with_causes(&reader.damage(IDS, at, Damage::Field("ids"))))
+}
+
+/// The vectors of some rows as they were inserted, one after another.
+fn read_vectors<F: SealedFile>(
+    reader: &SealedReader<F>,
+    params: &Params,
+    rows: Range<u32>,
+) -> Result<Vec<f32>, OpenError> {
+    let (dims, stride) = (params.dims as usize, row_stride(params.dims));
+    let within = |len: u64| u64::from(rows.start) * len..u64::from(rows.end) * len;
+    let bytes = reader.read_range(ROWS, within(4 * stride as u64))?;
+    let norms = match params.metric {
+        Metric::Cosine => Some(reader.read_range(NORMS, within(4))?),
+        Metric::L2 | Metric::Dot => None,
+    };
+    let mut norms = norms.as_deref().map(|norms| norms.as_chunks().0.iter());
+    let mut vectors = Vec::with_capacity(rows.len() * dims);
+    for row in bytes.chunks_exact(4 * stride) {
+        let norm = norms.as_mut().and_then(Iterator::next);
+        let norm = norm.map_or(1.0, |&norm| f32::from_le_bytes(norm));
+        let floats = row.as_chunks().0.iter().map(|&float| f32::from_le_bytes(float));
+        vectors.extend(floats.take(dims).map(|float| float * norm));
+    }
+    Ok(vectors)
+}
