@@ -39,6 +39,8 @@ pub struct Stats {
     pub commits: CommitStats,
     /// Checkpoints since it was opened.
     pub checkpoints: CheckpointStats,
+    /// Why the last checkpoint that was due by itself was not made; none was made since.
+    pub checkpoint_failure: Option<String>,
     /// What the storage is.
     pub backend: Caps,
 }
@@ -170,6 +172,7 @@ impl<S: Storage> Database<S> {
             opening: core.metrics.opening(),
             commits: writer.commit_stats(),
             checkpoints: core.metrics.checkpoints(),
+            checkpoint_failure: writer.checkpoint_failure(),
             backend: core.storage.caps(),
         })
     }

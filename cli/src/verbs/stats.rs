@@ -30,6 +30,8 @@ struct Answer {
     opening: Opening,
     commits: CommitNumbers,
     checkpoints: Checkpoints,
+    /// Why the last one that was due by itself was not made.
+    checkpoint_failure: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -164,6 +166,7 @@ impl Answer {
                 .map(|found| (found.name, Keyspace { keys: found.keys, bytes: found.bytes }))
                 .collect(),
             last_lsn: stats.last_lsn,
+            checkpoint_failure: stats.checkpoint_failure,
             checkpoint_lsn: stats.checkpoint_lsn,
             log_bytes: stats.log_bytes,
             log_segments: stats.log_segments,

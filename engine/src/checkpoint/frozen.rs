@@ -230,7 +230,9 @@ impl<S: Storage> Drop for Frozen<'_, S> {
         let mut queue = core.queue.lock();
         queue.writer.next_file = self.numbers.end;
         queue.schedule.end();
-        if !self.is_published {
+        if self.is_published {
+            queue.checkpoint_failure = None;
+        } else {
             queue.schedule.restore(self.since);
         }
         drop(queue);

@@ -7,6 +7,7 @@
 //! frame goes the log's.
 
 mod alone;
+pub(crate) mod exclusive;
 pub(crate) mod in_flight;
 pub(crate) mod outcome;
 pub(crate) mod queue;

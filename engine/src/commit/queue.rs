@@ -10,7 +10,8 @@
 //! After the first failure nothing is acknowledged any more, not even a group that was written
 //! before it: the kernel may have told of *its* loss to the one that failed.
 
-use crate::checkpoint::schedule::{Schedule, SinceCheckpoint};
+use crate::checkpoint::schedule::Schedule;
+use crate::commit::exclusive::Exclusive;
 use crate::commit::in_flight::InFlight;
 use crate::commit::outcome::{Commit, Outcome};
 use crate::config::{Config, Durability};
@@ -21,7 +22,6 @@ use crate::log::writer::{AppendError, ComposedFrame};
 use crate::metrics::CommitMetrics;
 use crate::sequence::Sequenced;
 use crate::state::State;
-use crate::stats::CommitStats;
 use crate::sync::MutexGuard;
 use gannet_storage::{
     Durability as Level, Error as StorageError, ErrorKind, Op, Storage, WriteFile,
@@ -61,7 +61,7 @@ pub(crate) struct Queue<S: Storage> {
     /// Number of the next group.
     next_group: u64,
     /// Of all batches in the two lines.
-    bytes: usize,
+    pub(super) bytes: usize,
     /// Threads that wait for the groups in flight to end, so that none may begin.
     drains: usize,
     limits: Limits,
@@ -187,7 +187,7 @@ impl<S: Storage> Queue<S> {
     }
 
     /// Calls a sleeping waiter to write the next group. Whether there was one.
-    fn call(&self) -> bool {
+    pub(super) fn call(&self) -> bool {
         self.waiting.iter().any(|batch| batch.outcome.call())
     }
 
@@ -551,56 +551,6 @@ impl<S: Storage> Queue<S> {
     /// Time of the last acknowledgement.
     pub(crate) fn last_end(&self) -> Duration {
         self.last_end
-    }
-}
-
-/// The queue while no group is in flight. Batches may wait; they are written after it. A panic
-/// while it is held poisons: a frame may be composed and not written.
-pub(crate) struct Exclusive<'q, S: Storage> {
-    core: &'q Core<S>,
-    queue: MutexGuard<'q, Queue<S>>,
-    was_panicking: bool,
-}
-
-impl<S: Storage> Exclusive<'_, S> {
-    /// Poisons the database, ends what is in flight, and gives the error back.
-    pub(crate) fn fail(&mut self, error: StorageError) -> StorageError {
-        self.core.fail_all(&mut self.queue, &error);
-        error
-    }
-
-    /// Notes in the schedule that a checkpoint begins; what it said before.
-    pub(crate) fn begin_checkpoint(&mut self) -> SinceCheckpoint {
-        self.queue.schedule.begin();
-        self.queue.schedule.take()
-    }
-
-    pub(crate) fn commit_stats(&self) -> CommitStats {
-        self.queue.metrics.stats(self.queue.bytes)
-    }
-}
-
-impl<S: Storage> Deref for Exclusive<'_, S> {
-    type Target = Writer<S>;
-
-    fn deref(&self) -> &Writer<S> {
-        &self.queue.writer
-    }
-}
-
-impl<S: Storage> std::ops::DerefMut for Exclusive<'_, S> {
-    fn deref_mut(&mut self) -> &mut Writer<S> {
-        &mut self.queue.writer
-    }
-}
-
-impl<S: Storage> Drop for Exclusive<'_, S> {
-    fn drop(&mut self) {
-        if std::thread::panicking() && !self.was_panicking {
-            self.core.end_by_panic(&mut self.queue);
-        } else if self.queue.can_begin() {
-            self.queue.call();
-        }
     }
 }
 

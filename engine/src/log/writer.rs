@@ -198,7 +198,7 @@ impl<S: Storage> LogWriter<S> {
 
     /// Whether making the next segment takes long.
     pub(crate) fn next_is_long(&self) -> bool {
-        self.next_segment_bytes > FIRST_SEGMENT_BYTES
+        self.next_segment_bytes > 4 * FIRST_SEGMENT_BYTES
     }
 
     /// Whether there is an active segment.

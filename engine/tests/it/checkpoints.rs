@@ -447,3 +447,26 @@ fn a_database_in_memory_touches_no_file_until_it_is_exported() {
     let refused = db.commit_with(put("k", b"v"), Durability::InMemory);
     assert!(matches!(refused, Err(CommitError::InMemory)));
 }
+
+#[test]
+fn a_checkpoint_that_was_due_and_failed_is_told_and_tried_again() {
+    let clock = Arc::new(HandClock::default());
+    let mut config = config(1);
+    config.clock = Arc::<HandClock>::clone(&clock);
+    config.checkpoint_bytes = 64 << 10;
+    let db = Database::open(FaultStorage::new(MemStorage::new()), config).unwrap();
+    for key in 0..9 {
+        db.commit(put(&format!("{key}"), &[1; 9000])).unwrap();
+    }
+    let seal = Calls::Op(Op::Seal);
+    db.storage().faults().add(Rule::once(seal, 1, Action::Eio));
+    db.tend().unwrap();
+    let failure = db.stats().unwrap().checkpoint_failure;
+    assert!(failure.is_some_and(|failure| failure.contains("cannot")), "it is told");
+    db.tend().unwrap();
+    assert_eq!(db.stats().unwrap().checkpoint_lsn, 0, "not at once");
+    clock.set(10_000);
+    db.tend().unwrap();
+    let stats = db.stats().unwrap();
+    assert!(stats.checkpoint_lsn > 0 && stats.checkpoint_failure.is_none());
+}
