@@ -66,7 +66,8 @@ pub struct Config {
     /// What `Ok` of a commit is worth, where the commit does not say otherwise.
     pub durability: Durability,
     /// Longest log segment in bytes, 16 KiB to 1 GiB, whole blocks. Segments start at 1 MiB (or
-    /// this, if less) and double up to it; a frame that is longer gets a segment of its own length.
+    /// this, if less) and double up to it, or to an eighth of `log_bytes_max`, if that is less; a
+    /// frame that is longer gets a segment of its own length.
     pub segment_bytes: u64,
     /// Buffered commits are synced when the oldest of them is this old, 1 ms to 1 h.
     pub sync_interval: Duration,
@@ -145,6 +146,12 @@ impl Config {
     #[must_use]
     pub fn max_durability() -> Self {
         Self { checkpoint_readback: true, ..Self::balanced() }
+    }
+
+    /// Length of the longest segment, that of a log of several.
+    pub(crate) fn segment_bytes_max(&self) -> u64 {
+        let share = self.log_bytes_max / 8 / BLOCK_SIZE as u64 * BLOCK_SIZE as u64;
+        self.segment_bytes.min(share).max(SEGMENT_BYTES_MIN)
     }
 
     /// # Errors

@@ -123,7 +123,7 @@ impl<S: Storage> Core<S> {
             && self.check_poison().is_ok()
             && queue.schedule.due().is_some_and(|due| due <= self.clock.now());
         if is_due {
-            queue.schedule.begin();
+            queue.schedule.begin_by_itself();
         }
         is_due
     }

@@ -216,7 +216,7 @@ fn writer_at<S: Storage>(
 ) -> Writer<S> {
     let chance = (Arc::clone(&config.chance), Arc::clone(names));
     let settings = LogSettings {
-        segment_bytes_max: config.segment_bytes,
+        segment_bytes_max: config.segment_bytes_max(),
         is_cached: config.durability == Durability::Buffered,
         compresses: config.log_compression,
     };

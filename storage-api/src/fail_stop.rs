@@ -45,7 +45,12 @@ impl<F: WriteFile> FailStop<F> {
             if !matches!(error.kind(), ErrorKind::Misaligned | ErrorKind::OutOfBounds) {
                 self.failed.store(true, Ordering::Release);
             }
-        })
+        })?;
+        // A kernel may have told of this one's loss to one beside it.
+        if self.has_failed() {
+            return Err(Error::new(ErrorKind::Failed, op, self.file.name()));
+        }
+        Ok(())
     }
 }
 

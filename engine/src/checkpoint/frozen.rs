@@ -74,6 +74,8 @@ impl<S: Storage> Core<S> {
                 || state.keyspaces().any(crate::keyspace::Keyspace::has_unsaved)
         };
         if !is_unsaved {
+            // Nor is one due before something is logged.
+            writer.skip_checkpoint();
             return Ok(None);
         }
         // From here on a new segment is written to: what the manifest says of the log stays true
@@ -205,6 +207,14 @@ impl<'c, S: Storage> Frozen<'c, S> {
             pause: self.pause,
             files_left: None,
         }
+    }
+
+    /// Makes ready for a second try on a full disk: what was begun and not finished is removed, and
+    /// what is left of the space is the checkpoint's own.
+    pub(super) fn begin_again(&mut self) {
+        self.core.queue.lock().schedule.note_short_of_space();
+        let last = self.numbers.end.saturating_sub(1).max(self.numbers.start);
+        remove_sealed(&self.core.storage, last..self.numbers.end);
     }
 
     pub(crate) fn database(&self) -> [u8; 16] {

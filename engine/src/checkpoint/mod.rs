@@ -81,7 +81,8 @@ impl<S: Storage> Database<S> {
     /// changes of keys that are made meanwhile, a second time.
     ///
     /// `progress` is called now and then and may break while rows are being indexed: those done
-    /// stay searchable through the graph, and no checkpoint is made.
+    /// stay searchable through the graph, and this checkpoint is not made. It must not wait for
+    /// commits, or call what works on files: that may wait for the checkpoint.
     ///
     /// # Errors
     /// [`CheckpointError`]; the checkpoint before stays in force.
@@ -119,7 +120,7 @@ impl<S: Storage> Core<S> {
         let mut written = frozen.write(&self.storage, progress, go_on);
         if let Err(CheckpointError::Storage(error)) = &written
             && error.kind() == ErrorKind::NoSpace
-            && self.release_reserve()
+            && self.reserve_for(&mut frozen)
         {
             written = frozen.write(&self.storage, progress, go_on);
         }
@@ -128,6 +129,12 @@ impl<S: Storage> Core<S> {
         self.metrics.checkpoint_pause(report.pause);
         self.metrics.checkpoint_ended(self.clock.now().saturating_sub(began));
         Ok(report)
+    }
+
+    /// Gives a checkpoint that met a full disk the reserve; whether there was any.
+    fn reserve_for(&self, frozen: &mut Frozen<'_, S>) -> bool {
+        frozen.begin_again();
+        self.release_reserve()
     }
 
     /// Inserts waiting rows into the graphs. Searches and commits go on while a batch is planned.
@@ -165,6 +172,7 @@ impl<S: Storage> Core<S> {
                 if progress(Progress { phase: Phase::Index, done, total }).is_break() {
                     return Err(CheckpointError::Cancelled);
                 }
+                self.checkpoint_if_due();
             }
         }
         Ok(total)

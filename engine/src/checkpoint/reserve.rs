@@ -5,7 +5,7 @@
 
 use crate::database::Core;
 use crate::log::writer::zero_fill;
-use crate::sync::Mutex;
+use crate::sync::{AtomicU64, Mutex, Ordering};
 use gannet_storage::{Durability, Error, ErrorKind, FileName, ReadFile, Storage, WriteFile};
 
 /// Its name.
@@ -15,12 +15,14 @@ pub(crate) const FILE: &str = "reserve";
 #[derive(Debug, Default)]
 pub(crate) struct Reserve {
     /// How much of it is known to take space; one that a process before left is not believed.
-    len_bytes: Mutex<u64>,
+    len_bytes: AtomicU64,
+    /// Held while the file changes.
+    change: Mutex<()>,
 }
 
 impl Reserve {
     pub(crate) fn len_bytes(&self) -> u64 {
-        *self.len_bytes.lock()
+        self.len_bytes.load(Ordering::Relaxed)
     }
 }
 
@@ -34,8 +36,9 @@ impl<S: Storage> Core<S> {
     /// # Errors
     /// As the storage's calls.
     pub(crate) fn grow_reserve(&self, len_bytes: u64) -> Result<(), Error> {
-        let mut len = self.reserve.len_bytes.lock();
-        if *len >= len_bytes {
+        let _change = self.reserve.change.lock();
+        let len = self.reserve.len_bytes();
+        if len >= len_bytes {
             return Ok(());
         }
         let file = match self.storage.open(&name()) {
@@ -44,20 +47,20 @@ impl<S: Storage> Core<S> {
         };
         let grown = file
             .set_len(len_bytes.max(file.len_bytes()))
-            .and_then(|()| zero_fill(&self.storage, &file, *len..len_bytes))
+            .and_then(|()| zero_fill(&self.storage, &file, len..len_bytes))
             .and_then(|()| file.sync(Durability::Full));
         match grown {
-            Ok(()) => *len = len_bytes,
+            Ok(()) => self.reserve.len_bytes.store(len_bytes, Ordering::Relaxed),
             // What it took is given back, or it would be what makes the disk full.
-            Err(_) => drop(file.set_len(*len)),
+            Err(_) => drop(file.set_len(len)),
         }
         grown
     }
 
     /// Gives the space to whoever needs it now. Whether there was any.
     pub(crate) fn release_reserve(&self) -> bool {
-        let mut len = self.reserve.len_bytes.lock();
-        *len = 0;
+        let _change = self.reserve.change.lock();
+        self.reserve.len_bytes.store(0, Ordering::Relaxed);
         self.storage.remove(&name()).is_ok()
     }
 }

@@ -13,8 +13,12 @@ use gannet_storage::Storage;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-/// After one that failed there is no other for so long.
+/// After one that failed there is no other for so long, and each time twice as long, up to 2^6
+/// times: each leaves a segment that is not full.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(10);
+const DOUBLINGS_MAX: u32 = 6;
+/// While another works on the files, it is looked at again after so long.
+const PAUSE_WHILE_BUSY: Duration = Duration::from_secs(1);
 
 /// What was logged since the last checkpoint.
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,12 +31,25 @@ pub(crate) struct SinceCheckpoint {
     first: Option<Duration>,
 }
 
+/// How far a checkpoint is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Work {
+    None,
+    /// One that nobody asked for is about to be made.
+    Begun,
+    /// The state is frozen, and written.
+    Writing,
+    /// And there is no space for it but what is kept back.
+    ShortOfSpace,
+}
+
 /// See the module's documentation.
 #[derive(Debug)]
 pub(crate) struct Schedule {
     since: SinceCheckpoint,
-    /// Checkpoints that are being made, or are about to be.
-    running: usize,
+    work: Work,
+    /// How many failed one after the other.
+    failures: u32,
     /// There is no space for the log.
     is_wanted: bool,
     not_before: Duration,
@@ -48,7 +65,8 @@ impl Schedule {
         let first = (record_bytes > 0).then(|| config.clock.now());
         Self {
             since: SinceCheckpoint { record_bytes, log_bytes, first },
-            running: 0,
+            work: Work::None,
+            failures: 0,
             is_wanted: false,
             not_before: Duration::ZERO,
             record_bytes_max: config.checkpoint_bytes,
@@ -73,6 +91,23 @@ impl Schedule {
         self.is_wanted = self.since.first.is_some();
     }
 
+    /// Whether nothing was logged since the last checkpoint.
+    pub(crate) fn has_nothing(&self) -> bool {
+        self.since.first.is_none()
+    }
+
+    /// Whether a checkpoint needs the space that is left.
+    pub(crate) fn is_short_of_space(&self) -> bool {
+        self.work == Work::ShortOfSpace
+    }
+
+    /// Notes that a checkpoint needs the space that is left: commits that need a segment wait.
+    pub(crate) fn note_short_of_space(&mut self) {
+        if self.work == Work::Writing {
+            self.work = Work::ShortOfSpace;
+        }
+    }
+
     /// Length of the segments since the last checkpoint.
     pub(crate) fn log_bytes(&self) -> u64 {
         self.since.log_bytes
@@ -81,7 +116,7 @@ impl Schedule {
     /// When the next one is due; `None` while one is made, or for nothing to write.
     pub(crate) fn due(&self) -> Option<Duration> {
         let since = &self.since;
-        let first = since.first.filter(|_| self.running == 0)?;
+        let first = since.first.filter(|_| self.work == Work::None)?;
         let is_long = since.record_bytes >= self.record_bytes_max
             || since.log_bytes >= self.log_bytes_max / 2
             || self.is_wanted;
@@ -89,14 +124,21 @@ impl Schedule {
         Some(due.max(self.not_before))
     }
 
-    /// Whether commits wait: the log is as long as it may be, and will be shorter soon.
+    /// Whether commits wait: the log is as long as it may be, or the space is needed, and a
+    /// checkpoint that is being written will change that.
     pub(crate) fn holds_commits(&self) -> bool {
-        self.running > 0 && self.since.log_bytes >= self.log_bytes_max
+        let is_long = self.since.log_bytes >= self.log_bytes_max;
+        self.is_short_of_space() || self.work == Work::Writing && is_long
     }
 
-    /// Notes that one is begun, or is about to be.
+    /// Notes that one that nobody asked for is about to be made.
+    pub(crate) fn begin_by_itself(&mut self) {
+        self.work = Work::Begun;
+    }
+
+    /// Notes that the state is frozen, to be written.
     pub(crate) fn begin(&mut self) {
-        self.running += 1;
+        self.work = Work::Writing;
     }
 
     /// Begins anew; what was before.
@@ -107,7 +149,7 @@ impl Schedule {
 
     /// Notes the end of what [`begin`](Self::begin) was called for.
     pub(crate) fn end(&mut self) {
-        self.running -= 1;
+        self.work = Work::None;
     }
 
     /// Goes back to what [`take`](Self::take) gave.
@@ -119,29 +161,44 @@ impl Schedule {
 }
 
 impl<S: Storage> Core<S> {
-    /// Makes the checkpoint that is due. The schedule was told that it begins.
+    /// Makes the checkpoint that is due, unless somebody works on the files. The schedule was told
+    /// that it begins.
     pub(crate) fn scheduled_checkpoint(&self) {
         let on_progress: OnProgress<'_> = &mut |_| ControlFlow::Continue(());
         let go_on = || {
             let is_closing = self.is_closing.load(Ordering::Relaxed);
             if is_closing { Err(CheckpointError::Cancelled) } else { Ok(()) }
         };
-        let made = {
-            let _one = self.upkeep.lock();
-            self.checkpoint(on_progress, &go_on)
-        };
+        let made = self.upkeep.try_lock().map(|_one| self.checkpoint(on_progress, &go_on));
         let mut queue = self.queue.lock();
-        queue.schedule.end();
+        if queue.schedule.work == Work::Begun {
+            queue.schedule.work = Work::None;
+        }
         match made {
-            Ok(_) | Err(CheckpointError::Cancelled | CheckpointError::Poisoned) => {}
-            Err(error) => {
-                queue.schedule.not_before = self.clock.now() + PAUSE_AFTER_FAILURE;
+            None => queue.schedule.not_before = self.clock.now() + PAUSE_WHILE_BUSY,
+            Some(Ok(_)) => queue.schedule.failures = 0,
+            Some(Err(CheckpointError::Cancelled | CheckpointError::Poisoned)) => {}
+            Some(Err(error)) => {
+                let doublings = queue.schedule.failures.min(DOUBLINGS_MAX);
+                queue.schedule.failures += 1;
+                queue.schedule.not_before =
+                    self.clock.now() + PAUSE_AFTER_FAILURE * (1 << doublings);
                 queue.checkpoint_failure = Some(crate::error::with_causes(&error));
             }
         }
         drop(queue);
-        self.changed.notify_all();
         self.work.notify_one();
+    }
+
+    /// Makes a checkpoint without indexing if one is due while somebody indexes, with `upkeep`
+    /// locked: the log must not grow for as long as that takes.
+    pub(super) fn checkpoint_if_due(&self) {
+        let now = self.clock.now();
+        let is_due = self.queue.lock().schedule.due().is_some_and(|due| due <= now);
+        if is_due && let Err(_) = self.checkpoint(&mut |_| ControlFlow::Continue(()), &|| Ok(())) {
+            // Whoever indexes makes one at the end, and is told if that fails too.
+            self.queue.lock().schedule.not_before = now + PAUSE_AFTER_FAILURE;
+        }
     }
 }
 
@@ -192,13 +249,20 @@ mod tests {
         schedule.note_records(1, SECOND);
         schedule.note_segment(64 << 20);
         assert!(!schedule.holds_commits());
+        schedule.begin_by_itself();
+        assert!(!schedule.holds_commits(), "it may have to wait itself");
+        assert_eq!(schedule.due(), None, "one at a time");
         schedule.begin();
         assert!(schedule.holds_commits());
-        assert_eq!(schedule.due(), None, "one at a time");
         schedule.end();
         assert!(!schedule.holds_commits());
         schedule.begin();
         schedule.take();
         assert!(!schedule.holds_commits());
+        schedule.note_short_of_space();
+        assert!(schedule.holds_commits() && schedule.is_short_of_space());
+        schedule.end();
+        schedule.note_short_of_space();
+        assert!(!schedule.holds_commits() && !schedule.is_short_of_space());
     }
 }

@@ -23,6 +23,11 @@ impl<S: Storage> Exclusive<'_, S> {
         error
     }
 
+    /// Notes in the schedule that there is nothing for a checkpoint to write.
+    pub(crate) fn skip_checkpoint(&mut self) {
+        self.queue.schedule.take();
+    }
+
     /// Notes in the schedule that a checkpoint begins; what it said before.
     pub(crate) fn begin_checkpoint(&mut self) -> SinceCheckpoint {
         self.queue.schedule.begin();
@@ -56,8 +61,9 @@ impl<S: Storage> Drop for Exclusive<'_, S> {
     fn drop(&mut self) {
         if std::thread::panicking() && !self.was_panicking {
             self.core.end_by_panic(&mut self.queue);
-        } else if self.queue.can_begin() {
-            self.queue.call();
+        } else if self.queue.can_begin() && !self.queue.call() {
+            // Those that wait have nobody who waits for them.
+            self.core.work.notify_one();
         }
     }
 }

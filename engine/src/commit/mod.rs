@@ -11,6 +11,7 @@ pub(crate) mod exclusive;
 pub(crate) mod in_flight;
 pub(crate) mod outcome;
 pub(crate) mod queue;
+mod room;
 
 pub use outcome::Commit;
 

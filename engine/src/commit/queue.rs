@@ -43,6 +43,8 @@ pub(crate) struct Queue<S: Storage> {
     /// Of buffered groups that no sync was issued for: bytes, and the time of the first.
     unsynced_bytes: u64,
     unsynced_since: Option<Duration>,
+    /// Syncs of buffered groups that are being made.
+    syncs: usize,
     /// Time of the last acknowledgement.
     last_end: Duration,
     pub(crate) metrics: CommitMetrics,
@@ -63,7 +65,7 @@ pub(crate) struct Queue<S: Storage> {
     /// Of all batches in the two lines.
     pub(super) bytes: usize,
     /// Threads that wait for the groups in flight to end, so that none may begin.
-    drains: usize,
+    pub(super) drains: usize,
     limits: Limits,
 }
 
@@ -129,7 +131,7 @@ impl<S: Storage> Queue<S> {
             group_delay: Duration::from_micros(config.group_delay_us.into()),
             sync_bytes: config.sync_bytes,
             sync_interval: config.sync_interval,
-            reserve_bytes: config.segment_bytes,
+            reserve_bytes: config.segment_bytes_max(),
         };
         Self {
             writer,
@@ -137,6 +139,7 @@ impl<S: Storage> Queue<S> {
             sequenced,
             unsynced_bytes: 0,
             unsynced_since: None,
+            syncs: 0,
             last_end: Duration::ZERO,
             metrics: CommitMetrics::default(),
             body: Vec::new(),
@@ -192,7 +195,7 @@ impl<S: Storage> Queue<S> {
     }
 
     /// How many batches the next group has, and the bytes of their records.
-    fn next_group(&self) -> (usize, usize) {
+    pub(super) fn next_group(&self) -> (usize, usize) {
         let mut bytes = 0;
         let fits = |batch: &&Batch| {
             let is_first = bytes == 0;
@@ -242,6 +245,10 @@ impl<S: Storage> Core<S> {
                     return queue;
                 }
             }
+            if !queue.can_begin() {
+                // Who ends a group that is in flight goes on.
+                return queue;
+            }
         }
         if self.check_poison().is_err() {
             // Also by what is no failure of the log: a checkpoint that could not sync names.
@@ -262,11 +269,8 @@ impl<S: Storage> Core<S> {
         if records == 0 {
             // They change nothing, and are acknowledged after what they depend on.
             queue.groups.push_back(Group { number, batches, durability, is_written: false });
-            if is_strict {
-                // A failure ends this group as well.
-                let _ = self.sync(&mut queue);
-            }
-            self.group_ended(&mut queue, number, Ok(()));
+            let synced = if is_strict { self.sync(&mut queue) } else { Ok(()) };
+            self.group_ended(&mut queue, number, synced.map_err(|_| unknown()));
         } else if self.is_in_memory() {
             queue.writer.log.skip(records);
             queue.groups.push_back(Group { number, batches, durability, is_written: false });
@@ -280,7 +284,10 @@ impl<S: Storage> Core<S> {
             queue.groups.push_back(Group { number, batches, durability, is_written: false });
             let written = if is_strict {
                 let began = self.clock.now();
-                let written = MutexGuard::unlocked(&mut queue, || frame.write(level));
+                let written = MutexGuard::unlocked(&mut queue, || {
+                    // At once: a kernel tells of a loss to one thread, and it may be another's.
+                    frame.write(level).inspect_err(|_| self.poison())
+                });
                 if written.is_ok() {
                     queue.last_end = self.clock.now();
                     let took = queue.last_end.saturating_sub(began);
@@ -322,72 +329,17 @@ impl<S: Storage> Core<S> {
 
     /// What a group leaves to do: syncs buffered ones that are many, wakes the keeper.
     pub(super) fn after_write(&self, queue: &mut MutexGuard<'_, Queue<S>>) {
-        if queue.unsynced_bytes >= queue.limits.sync_bytes {
+        let limit = queue.limits.sync_bytes;
+        while queue.unsynced_bytes >= limit && queue.syncs > 0 {
+            // Or ever more of them would begin, and none of what they cover be durable.
+            self.changed.wait(queue);
+        }
+        if queue.unsynced_bytes >= limit {
             // A failure has poisoned the database, and every later commit says so.
             let _ = self.sync(queue);
         }
         if queue.keeper.is_idle {
             self.work.notify_one();
-        }
-    }
-
-    /// The queue when the active segment has room for the next group.
-    ///
-    /// # Errors
-    /// The queue, when there is no next group any more.
-    fn with_room<'q>(
-        &'q self,
-        mut queue: MutexGuard<'q, Queue<S>>,
-    ) -> Result<MutexGuard<'q, Queue<S>>, MutexGuard<'q, Queue<S>>> {
-        let (_, body_len) = queue.next_group();
-        if body_len == 0 || self.is_in_memory() || queue.writer.log.has_room(body_len) {
-            return Ok(queue);
-        }
-        // No group of a segment is written before every group of the one before is durable.
-        queue.drains += 1;
-        self.wait_until_drained(&mut queue);
-        let synced = self.sync(&mut queue);
-        queue.drains -= 1;
-        self.changed.notify_all();
-        if synced.is_err() || self.check_poison().is_err() {
-            self.end_waiting(&mut queue);
-            return Err(queue);
-        }
-        let (count, body_len) = queue.next_group();
-        if count == 0 {
-            return Err(queue);
-        }
-        if body_len == 0 || queue.writer.log.has_room(body_len) {
-            return Ok(queue);
-        }
-        let begun = queue
-            .writer
-            .ensure_root(&self.storage)
-            .map_err(AppendError::before_writing)
-            .and_then(|()| queue.writer.log.begin_segment_for(&self.storage, body_len));
-        queue.keeper.spare = SpareWork::Ready;
-        queue.keeper.lacks_reserve = false;
-        match begun {
-            Ok(len_bytes) => {
-                queue.schedule.note_segment(len_bytes);
-                Ok(queue)
-            }
-            Err(error) => {
-                if error.is_no_space() {
-                    queue.schedule.note_full_disk();
-                }
-                self.refuse_waiting(&mut queue, error);
-                self.changed.notify_all();
-                Err(queue)
-            }
-        }
-    }
-
-    /// Waits until no group is in flight and no spare is being made. None can begin meanwhile:
-    /// `drains` has been counted up.
-    fn wait_until_drained(&self, queue: &mut MutexGuard<'_, Queue<S>>) {
-        while !queue.groups.is_empty() || queue.keeper.spare == SpareWork::Making {
-            self.changed.wait(queue);
         }
     }
 
@@ -418,18 +370,21 @@ impl<S: Storage> Core<S> {
         let Some(index) = queue.groups.iter().position(|group| group.number == number) else {
             return;
         };
+        let written = written.and_then(|()| self.check_poison().map_err(|()| unknown()));
         if let Err(error) = written {
             self.fail_all(queue, &error);
             return;
         }
         queue.groups[index].is_written = true;
         while queue.groups.front().is_some_and(|group| group.is_written) {
-            let group = queue.groups.pop_front().expect("it is there");
+            // Applied while it is in line: a panic then ends it with all others.
+            let group = queue.groups.front().expect("it is there");
             let mut state = self.state.write();
             for batch in &group.batches {
                 apply(&mut state, batch.records, &batch.body);
             }
             drop(state);
+            let group = queue.groups.pop_front().expect("it is there");
             let last = group.batches.last().expect("a group has a batch").commit.last_lsn;
             if group.durability == Durability::Strict {
                 // Its sync was issued after every group before it had been written.
@@ -440,7 +395,9 @@ impl<S: Storage> Core<S> {
             queue.bytes -= bytes;
             queue.metrics.queue_bytes(queue.bytes);
             queue.metrics.group_ended(group.batches.len(), records, bytes);
-            queue.note_records(bytes);
+            if records > 0 {
+                queue.note_records(bytes);
+            }
             if queue.waiting.is_empty() && queue.groups.is_empty() {
                 queue.in_flight.clear();
             } else {
@@ -457,6 +414,9 @@ impl<S: Storage> Core<S> {
     pub(crate) fn sync(&self, queue: &mut MutexGuard<'_, Queue<S>>) -> Result<(), CommitError> {
         let upto = queue.writer.log.end().lsn;
         if queue.writer.log.synced() >= upto {
+            // By a strict commit, or by a marker.
+            queue.unsynced_bytes = 0;
+            queue.unsynced_since = None;
             return Ok(());
         }
         self.check_poison().map_err(|()| CommitError::Poisoned)?;
@@ -464,14 +424,18 @@ impl<S: Storage> Core<S> {
         queue.unsynced_bytes = 0;
         queue.unsynced_since = None;
         let began = self.clock.now();
-        let synced = MutexGuard::unlocked(queue, || file.sync(Level::Data));
+        queue.syncs += 1;
+        let synced =
+            MutexGuard::unlocked(queue, || file.sync(Level::Data).inspect_err(|_| self.poison()));
+        queue.syncs -= 1;
+        self.changed.notify_all();
         let took = self.clock.now().saturating_sub(began);
-        // Another thread may have failed meanwhile, and its failure may be of these bytes.
-        self.check_poison().map_err(|()| CommitError::Poisoned)?;
         if let Err(error) = synced {
             self.fail_all(queue, &error);
             return Err(CommitError::Unknown(error));
         }
+        // Another thread may have failed meanwhile, and its failure may be of these bytes.
+        self.check_poison().map_err(|()| CommitError::Poisoned)?;
         queue.writer.log.note_synced(upto);
         queue.metrics.synced(took);
         Ok(())
@@ -497,7 +461,7 @@ impl<S: Storage> Core<S> {
     }
 
     /// The database is poisoned, and no group is in flight.
-    fn end_waiting(&self, queue: &mut Queue<S>) {
+    pub(super) fn end_waiting(&self, queue: &mut Queue<S>) {
         for batch in queue.waiting.drain(..) {
             batch.outcome.finish(Err(CommitError::Poisoned));
         }
@@ -506,7 +470,7 @@ impl<S: Storage> Core<S> {
     }
 
     /// Nothing of what waits was written, and no group is in flight.
-    fn refuse_waiting(&self, queue: &mut Queue<S>, error: AppendError) {
+    pub(super) fn refuse_waiting(&self, queue: &mut Queue<S>, error: AppendError) {
         let error = self.note_append(error).into_source();
         for batch in queue.waiting.drain(..) {
             batch.outcome.finish(Err(CommitError::refused(copy_of(&error))));
@@ -527,8 +491,14 @@ impl<S: Storage> Queue<S> {
     /// be left before it is full. While somebody drains the queue that number may be given to a
     /// segment.
     pub(crate) fn wants_spare(&self, is_soon: bool) -> Option<(u64, u64)> {
-        let may = self.keeper.spare == SpareWork::Ready && self.drains == 0;
+        let is_short = self.schedule.is_short_of_space();
+        let may = self.keeper.spare == SpareWork::Ready && self.drains == 0 && !is_short;
         self.writer.log.wants_spare(is_soon).filter(|_| may)
+    }
+
+    /// Whether no group is being written, and no spare made.
+    pub(super) fn is_drained(&self) -> bool {
+        self.groups.is_empty() && self.keeper.spare != SpareWork::Making
     }
 
     /// Whether nothing is in flight.
@@ -539,7 +509,8 @@ impl<S: Storage> Queue<S> {
     /// Length of the reserve that is wanted now, if it is more than there is.
     pub(crate) fn wants_reserve(&self, len_bytes: u64) -> Option<u64> {
         let wanted = self.schedule.log_bytes().min(self.limits.reserve_bytes);
-        let may = !self.keeper.lacks_reserve && self.writer.log.is_writing();
+        let is_short = self.schedule.is_short_of_space();
+        let may = !self.keeper.lacks_reserve && self.writer.log.is_writing() && !is_short;
         (may && wanted > len_bytes).then_some(wanted)
     }
 
@@ -564,6 +535,11 @@ fn tell(ended: Vec<Batch>) {
     for batch in ended {
         batch.outcome.finish(Ok(batch.commit));
     }
+}
+
+/// Of a group whose own write succeeded beside one that failed.
+fn unknown() -> StorageError {
+    StorageError::new(ErrorKind::Failed, Op::Sync, "log")
 }
 
 /// The same error for a further batch of the group.

@@ -93,7 +93,7 @@ impl Keyspace {
         let changed = std::mem::take(&mut self.changed);
         let entries = (all || changed).then(|| self.entries.freeze());
         let (id, name, bytes) = (self.id, self.name.clone(), self.entries.bytes());
-        FrozenKeyspace { id, name, entries, bytes, table: self.saved }
+        FrozenKeyspace { id, name, entries, bytes, table: self.saved, is_written: false }
     }
 
     /// Takes back what was frozen; `is_published` if its table is part of a checkpoint.
@@ -152,7 +152,9 @@ pub(crate) struct FrozenKeyspace {
     entries: Option<Arc<EntryMap>>,
     /// Length of all keys and values.
     bytes: u64,
+    /// The table of before, or the one that was written.
     table: Option<FileRef>,
+    is_written: bool,
 }
 
 impl FrozenKeyspace {
@@ -165,7 +167,7 @@ impl FrozenKeyspace {
         self.entries.is_some()
     }
 
-    /// Writes the table, if there is anything to write.
+    /// Writes the table, if there is anything to write that was not written before.
     ///
     /// # Errors
     /// As [`NewFiles`].
@@ -173,9 +175,12 @@ impl FrozenKeyspace {
         &mut self,
         files: &mut NewFiles<'_, S>,
     ) -> Result<(), CheckpointError> {
-        let Some(entries) = &self.entries else { return Ok(()) };
+        let Some(entries) = self.entries.as_ref().filter(|_| !self.is_written) else {
+            return Ok(());
+        };
         if entries.is_empty() {
             self.table = None;
+            self.is_written = true;
             return Ok(());
         }
         let overhead = 2 + 4;
@@ -193,6 +198,7 @@ impl FrozenKeyspace {
         }
         writer.write(&out)?;
         self.table = Some(files.finish(writer)?);
+        self.is_written = true;
         Ok(())
     }
 

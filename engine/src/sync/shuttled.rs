@@ -36,6 +36,13 @@ impl<T> Mutex<T> {
     }
 }
 
+impl<T> Mutex<T> {
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        let guard = self.0.try_lock().ok()?;
+        Some(MutexGuard { mutex: self, guard: Some(guard) })
+    }
+}
+
 impl<T> MutexGuard<'_, T> {
     pub(crate) fn unlocked<U>(this: &mut Self, act: impl FnOnce() -> U) -> U {
         this.guard = None;

@@ -5,16 +5,19 @@ use crate::contents::{Contents, checkpoint, config, example, open, params, shown
 use crate::disk::{Disk, on_each_disk};
 use gannet::storage::{ErrorKind, FileMeta, MemStorage, Op, Storage};
 use gannet::{
-    CheckpointError, CommitError, Config, Database, Durability, Metric, OpenError, Phase,
+    CheckpointError, Clock, CommitError, Config, Database, Durability, Metric, OpenError, Phase,
     WriteBatch, restore,
 };
 use gannet_testkit::fault::{Action, Calls, FaultStorage, Rule};
 use gannet_testkit::mount::Mount;
 use gannet_testkit::sim::{CrashPlan, SimDisk};
 use rayon::prelude::*;
+use std::io::Write;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
@@ -469,4 +472,140 @@ fn a_checkpoint_that_was_due_and_failed_is_told_and_tried_again() {
     db.tend().unwrap();
     let stats = db.stats().unwrap();
     assert!(stats.checkpoint_lsn > 0 && stats.checkpoint_failure.is_none());
+}
+
+/// A clock that stands still and counts who looks at it.
+#[derive(Debug, Default)]
+struct CountingClock(HandClock, AtomicU64);
+
+impl Clock for CountingClock {
+    fn now(&self) -> Duration {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.now()
+    }
+}
+
+#[test]
+fn an_idle_database_has_nothing_to_do() {
+    type Work = fn(&Database<MemStorage>);
+    let works: [(&str, Work); 4] = [
+        ("a buffered commit", |db| {
+            db.commit_with(put("k", b"v"), Durability::Buffered).map(drop).unwrap();
+        }),
+        ("a buffered commit and a strict one", |db| {
+            db.commit_with(put("k", b"v"), Durability::Buffered).unwrap();
+            db.commit(put("k", b"w")).map(drop).unwrap();
+        }),
+        ("a buffered commit and a checkpoint", |db| {
+            db.commit_with(put("k", b"v"), Durability::Buffered).unwrap();
+            checkpoint(db);
+        }),
+        ("a batch that changes nothing", |db| {
+            let mut nothing = WriteBatch::new();
+            nothing.delete("kv", b"not there");
+            db.commit(nothing).map(drop).unwrap();
+        }),
+    ];
+    for (name, work) in works {
+        let clock = Arc::new(CountingClock::default());
+        let mut config = config(1);
+        config.threads = 2;
+        config.clock = Arc::<CountingClock>::clone(&clock);
+        let db = Database::open(MemStorage::new(), config).unwrap();
+        work(&db);
+        let looks = || clock.1.load(Ordering::Relaxed);
+        // One thing after the other becomes due, a year passes, and all of it is done.
+        for at in [60, 200, 60_000, 31_536_000_000] {
+            clock.0.set(at);
+            for _ in 0..50 {
+                db.tend().unwrap();
+            }
+        }
+        let before = looks();
+        for _ in 0..1000 {
+            std::thread::yield_now();
+            db.get("kv", b"k").unwrap();
+        }
+        let busy = looks() - before;
+        assert!(busy < 200, "{name}: {busy} looks at the clock while nothing is due");
+    }
+}
+
+#[test]
+fn a_checkpoint_on_a_full_disk_writes_each_table_once() {
+    let mount = match Mount::tmpfs(32 << 20) {
+        Ok(mount) => mount,
+        Err(reason) => return eprintln!("skipped: {reason}"),
+    };
+    let storage =
+        gannet::StdStorage::open(&mount.path(), &gannet::storage::DirOptions::create()).unwrap();
+    let mut config = Config::balanced();
+    config.threads = 1;
+    config.checkpoint_bytes = 1 << 40;
+    let db = Database::open(storage, config).unwrap();
+    // Three tables of 1.5 MiB.
+    for name in ["a", "b", "c"] {
+        let mut batch = WriteBatch::new();
+        for key in 0..24 {
+            batch.put(name, &[key], &vec![key; 64 << 10]);
+        }
+        db.commit(batch).unwrap();
+        db.tend().unwrap();
+    }
+    let len = |name: &str| {
+        let files = db.storage().list().unwrap();
+        files.iter().find(|meta| meta.name.as_str() == name).map_or(0, |meta| meta.len_bytes)
+    };
+    let reserve = len("reserve");
+    assert!(reserve >= 4 << 20, "{reserve}");
+    fill(&mount.path().join("others"), 1 << 20);
+    let report = checkpoint(&db);
+    assert_eq!(report.bytes_written >> 20, 4, "{report:?}");
+    assert!(db.verify().unwrap().faults.is_empty());
+}
+
+/// Takes all space but so much.
+#[expect(clippy::disallowed_methods, reason = "somebody else writes to the disk")]
+fn fill(path: &Path, leave: usize) {
+    let mut file = std::fs::File::create(path).unwrap();
+    let mut len = 0;
+    while file.write_all(&vec![1; 64 << 10]).is_ok() {
+        len += 64 << 10;
+    }
+    file.set_len(len - leave as u64).unwrap();
+}
+
+#[test]
+fn a_log_that_must_stay_short_has_short_segments() {
+    let mut config = config(1);
+    config.segment_bytes = 1 << 30;
+    config.log_bytes_max = 8 << 20;
+    let db = Database::open(MemStorage::new(), config).unwrap();
+    for key in 0..200 {
+        db.commit(put(&format!("{key}"), &vec![1; 20_000])).unwrap();
+        db.tend().unwrap();
+    }
+    let stats = db.stats().unwrap();
+    let longest = stats.files.iter().filter(|file| file.name.as_str().starts_with("log-"));
+    assert_eq!(longest.map(|file| file.len_bytes).max(), Some(1 << 20));
+    assert!(stats.checkpoints.nanos.count <= 3, "{:?}", stats.checkpoints);
+}
+
+#[test]
+fn the_reserve_gives_way_to_commits_where_no_checkpoint_would_help() {
+    let mount = match Mount::tmpfs(16 << 20) {
+        Ok(mount) => mount,
+        Err(reason) => return eprintln!("skipped: {reason}"),
+    };
+    let storage =
+        gannet::StdStorage::open(&mount.path(), &gannet::storage::DirOptions::create()).unwrap();
+    let mut config = Config::balanced();
+    config.threads = 1;
+    let db = Database::open(storage, config).unwrap();
+    db.commit(put("k", b"v")).unwrap();
+    db.tend().unwrap();
+    checkpoint(&db);
+    fill(&mount.path().join("others"), 4096);
+    db.commit(put("k", b"w")).unwrap();
+    assert_eq!(db.get("kv", b"k").unwrap().as_deref(), Some(&b"w"[..]));
 }
