@@ -205,8 +205,12 @@ impl<S: Storage> Queue<S> {
 
     /// Nothing is in flight any more: what has a number and was not written gives it back.
     fn forget(&mut self) {
-        self.sequenced = self.writer.log.end().lsn;
-        self.in_flight.clear();
+        if !mutant!("refused-keeps-numbers") {
+            self.sequenced = self.writer.log.end().lsn;
+        }
+        if !mutant!("refused-stays-in-flight") {
+            self.in_flight.clear();
+        }
         self.bytes = 0;
         self.metrics.queue_bytes(0);
     }
@@ -272,11 +276,20 @@ impl<S: Storage> Core<S> {
             queue.groups.push_back(Group { number, batches, durability, is_written: false });
             self.group_ended(&mut queue, number, Ok(()));
         } else {
-            let durable_upto = queue.durable_upto();
+            let durable_upto = if mutant!("durable-upto-too-early") {
+                queue.writer.log.end().lsn
+            } else {
+                queue.durable_upto()
+            };
             let bodies = batches.iter().map(|batch| &batch.body[..]);
             let level = if is_strict { Level::Data } else { Level::Deferred };
             let log = &mut queue.writer.log;
             let frame = log.compose(&self.storage, bodies, records, durable_upto, level);
+            mutant!("publish-before-log" => {
+                for batch in &batches {
+                    apply(&mut self.state.write(), batch.records, &batch.body);
+                }
+            });
             queue.groups.push_back(Group { number, batches, durability, is_written: false });
             let written = if is_strict {
                 let began = self.clock.now();
@@ -346,7 +359,7 @@ impl<S: Storage> Core<S> {
         // No group of a segment is written before every group of the one before is durable.
         queue.drains += 1;
         self.wait_until_drained(&mut queue);
-        let synced = self.sync(&mut queue);
+        let synced = if mutant!("rotation-without-sync") { Ok(()) } else { self.sync(&mut queue) };
         queue.drains -= 1;
         self.changed.notify_all();
         if synced.is_err() || self.check_poison().is_err() {
@@ -425,13 +438,20 @@ impl<S: Storage> Core<S> {
         queue.groups[index].is_written = true;
         while queue.groups.front().is_some_and(|group| group.is_written) {
             let group = queue.groups.pop_front().expect("it is there");
+            mutant!("half-batch-visible" => {
+                for batch in &group.batches {
+                    crate::mutants::apply_in_steps(self, batch.records, &batch.body);
+                }
+            });
             let mut state = self.state.write();
             for batch in &group.batches {
+                mutant!("publish-before-log" => { break; });
+                mutant!("half-batch-visible" => { break; });
                 apply(&mut state, batch.records, &batch.body);
             }
             drop(state);
             let last = group.batches.last().expect("a group has a batch").commit.last_lsn;
-            if group.durability == Durability::Strict {
+            if group.durability == Durability::Strict || mutant!("buffered-counted-as-synced") {
                 // Its sync was issued after every group before it had been written.
                 queue.writer.log.note_synced(last);
             }
@@ -459,12 +479,22 @@ impl<S: Storage> Core<S> {
         if queue.writer.log.synced() >= upto {
             return Ok(());
         }
+        mutant!("wrong-segment-synced" => {
+            if queue.writer.log.next_number() > 2 {
+                queue.writer.log.note_synced(upto);
+                return Ok(());
+            }
+        });
         self.check_poison().map_err(|()| CommitError::Poisoned)?;
         let Some(file) = queue.writer.log.begin_sync() else { return Ok(()) };
         queue.unsynced_bytes = 0;
         queue.unsynced_since = None;
         let began = self.clock.now();
-        let synced = MutexGuard::unlocked(queue, || file.sync(Level::Data));
+        let synced = MutexGuard::unlocked(queue, || {
+            mutant!("flush-without-sync" => { return Ok(()); });
+            let synced = file.sync(Level::Data);
+            if mutant!("failed-sync-forgiven") { Ok(()) } else { synced }
+        });
         let took = self.clock.now().saturating_sub(began);
         // Another thread may have failed meanwhile, and its failure may be of these bytes.
         self.check_poison().map_err(|()| CommitError::Poisoned)?;
@@ -479,7 +509,9 @@ impl<S: Storage> Core<S> {
 
     /// Nothing more of the log is written, and no batch in flight is acknowledged.
     pub(crate) fn fail_all(&self, queue: &mut Queue<S>, error: &StorageError) {
-        self.poison();
+        if !mutant!("no-poison") {
+            self.poison();
+        }
         tell(std::mem::take(&mut queue.ended));
         for batch in queue.groups.drain(..).flat_map(|group| group.batches) {
             batch.outcome.finish(Err(CommitError::Unknown(copy_of(error))));
