@@ -245,6 +245,7 @@ impl<S: Storage> Database<S> {
             let made = self.core.checkpoint(&mut |_| ControlFlow::Continue(()), &|| Ok(()));
             made.map_err(CloseError::Checkpoint)?;
         }
+        mutant!("no-witness-at-close" => { return Ok(()); });
         let witness = self.core.exclusive().log.witness(&self.core.storage);
         witness.map_err(CloseError::Witness)
     }
@@ -281,6 +282,7 @@ impl<S: Storage> Core<S> {
     }
 
     pub(crate) fn poison(&self) {
+        mutant!("no-poison" => { return; });
         self.poisoned.store(true, Ordering::Release);
     }
 }

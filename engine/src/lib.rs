@@ -51,6 +51,10 @@ compile_error!(
      big-endian platforms are not supported"
 );
 
+// First: its macro is for all that follow.
+#[macro_use]
+mod mutants;
+
 mod backend;
 mod backup;
 mod batch;
@@ -113,6 +117,8 @@ pub use gannet_hnsw::{Metric, Params, ParamsError};
 pub use gannet_storage as storage;
 pub use id::Id;
 pub use metrics::Distribution;
+#[cfg(mutants)]
+pub use mutants::{ALL as MUTANTS, VARIABLE as MUTANT_VARIABLE};
 pub use open::{IndexAction, RecoveryReport};
 pub use salvage::{FileDamage, Loss, Lost, SalvageError, SalvageProgress, SalvageReport, salvage};
 pub use scrub::{ScrubOptions, ScrubProgress, ScrubReport};

@@ -185,7 +185,8 @@ pub(crate) fn write<S: Storage>(
 ) -> Result<(), Error> {
     let mut block = storage.alloc(BLOCK_SIZE);
     encode(slot, &mut block);
-    file.write_batch(&[Write { offset: index as u64 * BLOCK, bytes: &block }], Durability::Data)
+    let level = if mutant!("slot-not-synced") { Durability::Deferred } else { Durability::Data };
+    file.write_batch(&[Write { offset: index as u64 * BLOCK, bytes: &block }], level)
 }
 
 fn name(text: &str) -> FileName {

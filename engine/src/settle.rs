@@ -9,6 +9,7 @@ use gannet_storage::{Durability, ErrorKind, FileName, ReadFile, Result, Storage,
 /// # Errors
 /// As the storage's calls.
 pub(crate) fn settle_names<S: Storage>(storage: &S) -> Result<()> {
+    mutant!("names-not-settled" => { return Ok(()); });
     match storage.sync_dir() {
         Err(error) if matches!(error.kind(), ErrorKind::ReadOnly | ErrorKind::Denied) => Ok(()),
         synced => synced,
@@ -25,8 +26,14 @@ pub(crate) fn settle_names<S: Storage>(storage: &S) -> Result<()> {
 pub(crate) fn settle<S: Storage>(storage: &S, name: &FileName) -> Result<S::Sealed> {
     match storage.open(name) {
         Ok(file) => {
+            mutant!("files-not-settled" => {
+                drop(file);
+                return storage.open_sealed(name);
+            });
             file.sync(Durability::Full)?;
-            file.discard_cache()?;
+            if !mutant!("cache-believed") {
+                file.discard_cache()?;
+            }
             storage.seal(file)
         }
         Err(error)

@@ -131,7 +131,9 @@ fn long(args: &Args) -> ExitCode {
         }
         seconds >= args.seconds || states >= args.states
     };
-    let report = run(&args.campaign, &Workload::all(args.len), &stop);
+    let mut workloads = Workload::all(args.len);
+    workloads.extend(Workload::longer());
+    let report = run(&args.campaign, &workloads, &stop);
     let seconds = start.elapsed().as_secs_f64();
     println!("{report}");
     println!("seed {}, depth {}", args.campaign.seed, args.campaign.depth);

@@ -3,6 +3,7 @@
 //! - [`conformance`]: the contract of `gannet_storage`, clause by clause, for any storage.
 //! - [`sim`]: a disk in memory whose power can fail, and every state that this can leave.
 //! - [`campaign`]: the engine on that disk, crashed at every instant in every way.
+//! - [`copies`]: backups, beside checkpoints and cut off.
 //! - [`history`]: what threads saw between crashes, and whether one order explains it.
 //! - [`matrix`]: every call of a storage failing, in every way.
 //! - [`seeded`]: the engine on that disk for long, with trouble of every kind.
@@ -14,6 +15,7 @@
 
 pub mod campaign;
 pub mod conformance;
+pub mod copies;
 pub mod fault;
 pub mod flips;
 pub mod history;

@@ -24,10 +24,12 @@ fn tell(report: &Report) -> String {
 
 #[test]
 fn no_crash_of_a_short_workload_breaks_a_promise() {
+    let report = run(&bounded(), &Workload::longer(), &|_| false);
+    assert_eq!(report.broken, 0, "{}", tell(&report));
     let workloads = Workload::all(3);
     let report = run(&bounded(), &workloads, &|_| false);
     assert_eq!(report.broken, 0, "{}", tell(&report));
-    assert_eq!(report.workloads, 399);
+    assert_eq!(report.workloads, 584);
     assert!(report.checked.iter().all(|&states| states > 100), "{report}");
     assert!(report.exhaustive > 1000 && report.sampled > 0 && report.kills > 100, "{report}");
 }

@@ -237,7 +237,9 @@ fn copy_all<S: Storage, T: Storage>(
     if let Some(file) = &manifest_file {
         written.add(file.len_bytes);
     }
-    to.sync_dir().map_err(CopyError::Target)?;
+    if !mutant!("backup-names-not-synced") {
+        to.sync_dir().map_err(CopyError::Target)?;
+    }
     root::create_naming(to, database, manifest_file).map_err(CopyError::Target)?;
     written.add(root::LEN_BYTES);
     Ok(written)

@@ -88,7 +88,10 @@ impl<S: Storage> Core<S> {
         let mut state = self.state.write();
         let frozen = Frozen {
             core: self,
-            position: writer.log.end(),
+            position: LogPosition {
+                lsn: writer.log.end().lsn + u64::from(mutant!("checkpoint-ahead-of-log")),
+                ..writer.log.end()
+            },
             log_first: writer.log.next_number(),
             next_collection: state.next_collection,
             next_keyspace: state.next_keyspace,

@@ -21,12 +21,18 @@ impl<S: Storage> Frozen<'_, S> {
         let core = self.core;
         let Unpublished { manifest, file } = written;
         // After a failed sync of the directory nobody knows which names are durable.
-        core.names.sync(&core.storage).map_err(|error| core.fail(error))?;
+        if !mutant!("checkpoint-names-not-synced") {
+            core.names.sync(&core.storage).map_err(|error| core.fail(error))?;
+        }
         let (index, generation) = {
             let queue = core.queue.lock();
             let index = queue.writer.slot.expect("the first commit made the root");
-            (1 - index, queue.writer.generation + 1)
+            let other = if mutant!("slot-in-force-overwritten") { index } else { 1 - index };
+            (other, queue.writer.generation + 1)
         };
+        mutant!("log-removed-before-slot" => {
+            crate::mutants::remove_log_before(&core.storage, manifest.log_first);
+        });
         let slot = Slot { database: self.database(), generation, manifest: Some(file) };
         core.write_slot(index, &slot)?;
         self.is_published = true;
@@ -96,7 +102,10 @@ impl<S: Storage> Writer<S> {
         for manifest in [older, &self.manifest] {
             keep.extend(manifest.files().map(|(kind, file)| (kind, file.number)));
         }
-        let log_first = self.pins.keep(&mut keep).unwrap_or(u64::MAX).min(older.log_first);
+        let pinned = if mutant!("pinned-files-removed") { None } else { self.pins.keep(&mut keep) };
+        let log_first =
+            if mutant!("log-removed-too-early") { &self.manifest } else { older }.log_first;
+        let log_first = pinned.unwrap_or(u64::MAX).min(log_first);
         move |name| match (FileKind::of_name(name), segment::number_of(name)) {
             (Some(file), _) => keep.contains(&file),
             (None, Some(number)) => number >= log_first,

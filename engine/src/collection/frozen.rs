@@ -42,7 +42,8 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
     /// What a checkpoint over the files `saved` is to write: over [`saved`](Self::saved), or over
     /// none for all of it.
     pub(crate) fn freeze(&self, saved: SavedCollection) -> FrozenCollection<V> {
-        let dead = (!self.is_dead_in(&saved)).then(|| (self.dead.to_bytes(), self.dead_count()));
+        let is_dead_saved = self.is_dead_in(&saved) || mutant!("dead-rows-not-saved");
+        let dead = (!is_dead_saved).then(|| (self.dead.to_bytes(), self.dead_count()));
         let graph = (!self.is_graph_in(&saved)).then(|| Arc::clone(&self.graph));
         let (name, params, rows) = (self.name.clone(), self.params.clone(), self.rows.clone());
         FrozenCollection { id: self.id, name, params, rows, dead, graph, saved }

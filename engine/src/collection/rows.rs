@@ -149,7 +149,9 @@ impl<V: Deref<Target = [u8]>> RowStore<V> {
         if bytes.len() < needed || is_shared {
             let len = if bytes.len() < needed { 2 * bytes.len() } else { bytes.len() };
             let mut grown = AlignedBuf::zeroed(len.max(needed).min(full));
-            grown[..bytes.len()].copy_from_slice(bytes);
+            if !(is_shared && mutant!("shared-rows-not-copied")) {
+                grown[..bytes.len()].copy_from_slice(bytes);
+            }
             *chunk = Arc::new(Chunk::Memory(grown));
         }
         match Arc::get_mut(chunk) {

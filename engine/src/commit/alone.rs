@@ -34,7 +34,11 @@ impl<S: Storage> Core<S> {
         sequenced: Sequenced,
     ) -> Result<Commit, CommitError> {
         let Sequenced { mut body, records } = sequenced;
-        let durable_upto = queue.durable_upto();
+        let durable_upto = if mutant!("durable-upto-too-early") {
+            queue.writer.log.end().lsn
+        } else {
+            queue.durable_upto()
+        };
         let log = &mut queue.writer.log;
         let bodies = std::iter::once(&body[..]);
         let frame = log.compose(&self.storage, bodies, records, durable_upto, Level::Deferred);
@@ -47,6 +51,10 @@ impl<S: Storage> Core<S> {
         let first_lsn = queue.sequenced + 1;
         queue.sequenced += Lsn::from(records);
         apply(&mut self.state.write(), records, &body);
+        mutant!("buffered-counted-as-synced" => {
+            let upto = queue.sequenced;
+            queue.writer.log.note_synced(upto);
+        });
         queue.in_flight.clear();
         queue.metrics.group_ended(1, records, body.len());
         queue.note_records(body.len());

@@ -46,7 +46,9 @@ impl Outcome {
     /// Ends it and wakes its waiter.
     pub(crate) fn finish(&self, result: Result<Commit, CommitError>) {
         *self.state.lock() = State::Done(result);
-        self.changed.notify_one();
+        if !mutant!("waiter-not-woken") {
+            self.changed.notify_one();
+        }
     }
 
     /// Says that somebody will [`wait`](Self::wait). Said while the queue is locked, so that

@@ -208,8 +208,12 @@ impl<S: Storage> Queue<S> {
 
     /// Nothing is in flight any more: what has a number and was not written gives it back.
     fn forget(&mut self) {
-        self.sequenced = self.writer.log.end().lsn;
-        self.in_flight.clear();
+        if !mutant!("refused-keeps-numbers") {
+            self.sequenced = self.writer.log.end().lsn;
+        }
+        if !mutant!("refused-stays-in-flight") {
+            self.in_flight.clear();
+        }
         self.bytes = 0;
         self.metrics.queue_bytes(0);
     }
@@ -276,11 +280,20 @@ impl<S: Storage> Core<S> {
             queue.groups.push_back(Group { number, batches, durability, is_written: false });
             self.group_ended(&mut queue, number, Ok(()));
         } else {
-            let durable_upto = queue.durable_upto();
+            let durable_upto = if mutant!("durable-upto-too-early") {
+                queue.writer.log.end().lsn
+            } else {
+                queue.durable_upto()
+            };
             let bodies = batches.iter().map(|batch| &batch.body[..]);
             let level = if is_strict { Level::Data } else { Level::Deferred };
             let log = &mut queue.writer.log;
             let frame = log.compose(&self.storage, bodies, records, durable_upto, level);
+            mutant!("publish-before-log" => {
+                for batch in &batches {
+                    apply(&mut self.state.write(), batch.records, &batch.body);
+                }
+            });
             queue.groups.push_back(Group { number, batches, durability, is_written: false });
             let written = if is_strict {
                 let began = self.clock.now();
@@ -379,14 +392,21 @@ impl<S: Storage> Core<S> {
         while queue.groups.front().is_some_and(|group| group.is_written) {
             // Applied while it is in line: a panic then ends it with all others.
             let group = queue.groups.front().expect("it is there");
+            mutant!("half-batch-visible" => {
+                for batch in &group.batches {
+                    crate::mutants::apply_in_steps(self, batch.records, &batch.body);
+                }
+            });
             let mut state = self.state.write();
             for batch in &group.batches {
+                mutant!("publish-before-log" => { break; });
+                mutant!("half-batch-visible" => { break; });
                 apply(&mut state, batch.records, &batch.body);
             }
             drop(state);
             let group = queue.groups.pop_front().expect("it is there");
             let last = group.batches.last().expect("a group has a batch").commit.last_lsn;
-            if group.durability == Durability::Strict {
+            if group.durability == Durability::Strict || mutant!("buffered-counted-as-synced") {
                 // Its sync was issued after every group before it had been written.
                 queue.writer.log.note_synced(last);
             }
@@ -419,14 +439,26 @@ impl<S: Storage> Core<S> {
             queue.unsynced_since = None;
             return Ok(());
         }
+        mutant!("wrong-segment-synced" => {
+            if queue.writer.log.next_number() > 2 {
+                queue.writer.log.note_synced(upto);
+                return Ok(());
+            }
+        });
         self.check_poison().map_err(|()| CommitError::Poisoned)?;
         let Some(file) = queue.writer.log.begin_sync() else { return Ok(()) };
         queue.unsynced_bytes = 0;
         queue.unsynced_since = None;
         let began = self.clock.now();
         queue.syncs += 1;
-        let synced =
-            MutexGuard::unlocked(queue, || file.sync(Level::Data).inspect_err(|_| self.poison()));
+        let synced = MutexGuard::unlocked(queue, || {
+            mutant!("flush-without-sync" => { return Ok(()); });
+            let synced = file.sync(Level::Data);
+            if mutant!("failed-sync-forgiven") {
+                return Ok(());
+            }
+            synced.inspect_err(|_| self.poison())
+        });
         queue.syncs -= 1;
         self.changed.notify_all();
         let took = self.clock.now().saturating_sub(began);

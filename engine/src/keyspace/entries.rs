@@ -88,6 +88,7 @@ impl Entries {
     /// If the frozen entries are still in use.
     pub(crate) fn thaw(&mut self, limit: usize) -> bool {
         self.is_frozen = false;
+        mutant!("changes-lost-at-thaw" => { self.changes.clear(); });
         let base = Arc::get_mut(&mut self.base).expect("nobody uses the frozen entries any more");
         for _ in 0..limit {
             match self.changes.pop_first() {

@@ -81,7 +81,7 @@ pub(crate) fn live_segments<S: Storage>(
     match last {
         Some(Ok(segment)) => {
             live.segments.push(segment);
-            live.next_number = last_number + 1;
+            live.next_number = last_number + u64::from(!mutant!("last-segment-reused"));
         }
         Some(Err(corruption)) => live.bad = Some(corruption),
         None => {}

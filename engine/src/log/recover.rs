@@ -106,13 +106,20 @@ pub(crate) fn recover_with<S: Storage, T: Default + Send>(
             let take = |frame: &FramePlace, body: &[u8]| take(&mut product, frame, body);
             let scan =
                 scan_file(source.storage, &segment.file, &segment.header, joint, &pool, take);
+            mutant!("log-ends-at-eio" => {
+                if scan.is_err() {
+                    let (end, stop) = (segment.header.prev, Stop::Clean);
+                    let scan = Scan { frames: 0, records: 0, bytes: 0, end, end_at: 4096, stop };
+                    return Ok((scan, T::default()));
+                }
+            });
             scan.map(|scan| (scan, product))
         });
         let mut taken = Vec::new();
         for (index, scanned) in wave.zip(scans) {
             let (segment, next) = (&segments[index], segments.get(index + 1));
             // The segment must continue where the log stands.
-            if segment.header.prev != end.position {
+            if segment.header.prev != end.position && !mutant!("successor-ignored") {
                 let corruption = Corruption::new(segment.file.name(), 0, Damage::Order);
                 let number = segment.header.number;
                 end.cut_at(source, live.files(number), number, corruption)?;
@@ -209,14 +216,16 @@ fn decide_end<F: SealedFile>(
     let damaged = |damage, last| {
         Ok(Err(Corruption::new(name, offset as u64, damage).lsns(reached + 1, last)))
     };
-    if let Some(next) = next {
+    if let Some(next) = next
+        && !mutant!("successor-ignored")
+    {
         // The successor was begun when everything up to `prev` was durable.
         let last = next.prev.lsn;
         return damaged(if reached < last { Damage::LostRecords } else { Damage::Order }, last);
     }
     if let Stop::Bad { used_end, .. } = scan.stop {
         let said = witness(&segment.file, segment.header.salt, scan.end_at, used_end)?;
-        if said.durable_upto > reached {
+        if said.durable_upto > reached && !mutant!("witness-ignored") {
             return damaged(Damage::LostRecords, said.durable_upto);
         }
         end.torn_bytes = (used_end - offset) as u64;

@@ -177,7 +177,15 @@ fn walk<B: FrameBytes>(
                 scan.stop = Stop::Newer { offset, newer };
                 return Ok((scan, None));
             }
-            Step::Not(damage) => return Ok((scan, Some(damage))),
+            Step::Not(damage) => {
+                mutant!("bad-frame-skipped" => {
+                    if let Some(behind) = frame_behind(bytes, at, header.salt)? {
+                        (scan.end_at, scan.end) = behind;
+                        continue;
+                    }
+                });
+                return Ok((scan, Some(damage)));
+            }
         }
     }
 }
@@ -214,13 +222,33 @@ fn next_frame<B: FrameBytes>(
         let len = len.and_then(|len| len.checked_add(HEADER_LEN_BYTES)).unwrap_or(usize::MAX);
         let Some(frame) = window.get(at, len)? else { return Ok(Step::Not(Damage::Length)) };
         let body = &frame[HEADER_LEN_BYTES..];
-        if FrameHeader::body_crc(salt, header.first_lsn, body) != header.body_crc {
+        let is_whole = FrameHeader::body_crc(salt, header.first_lsn, body) == header.body_crc;
+        if !is_whole && !mutant!("body-not-checked") {
             return Ok(Step::Not(Damage::Checksum));
         }
         let after = LogPosition { lsn: header.last_lsn(), chain };
         return Ok(Step::Frame { header, at: at + HEADER_LEN_BYTES, body, after });
     }
     Ok(Step::Not(damage.unwrap_or(Damage::Magic)))
+}
+
+/// Where the next frame that stands at a block begins, and what it says it continues.
+#[cfg(mutants)]
+fn frame_behind<B: FrameBytes>(
+    bytes: &mut B,
+    at: usize,
+    salt: u64,
+) -> Result<Option<(usize, LogPosition)>, Error> {
+    for at in (1..64).map(|blocks| at / BLOCK_SIZE * BLOCK_SIZE + blocks * BLOCK_SIZE) {
+        let Some(found) = bytes.get(at, HEADER_LEN_BYTES)? else { return Ok(None) };
+        if let Ok((frame, _)) = FrameHeader::decode(salt, found) {
+            return Ok(Some((
+                at,
+                LogPosition { lsn: frame.first_lsn - 1, chain: frame.prev_chain },
+            )));
+        }
+    }
+    Ok(None)
 }
 
 /// What is at `at` and behind it, where no frame is.

@@ -135,6 +135,13 @@ impl<S: Storage> ComposedFrame<S> {
     /// The frame may or may not be on the media; nothing may be written to the log any more.
     pub(crate) fn write(&self, durability: Durability) -> Result<(), Error> {
         let write = Write { offset: self.offset, bytes: &self.buffer[..self.len_bytes] };
+        mutant!("ack-before-sync" => {
+            return self.file.write_batch(&[write], Durability::Deferred);
+        });
+        mutant!("failed-write-forgiven" => {
+            let _ = self.file.write_batch(&[write], durability);
+            return Ok(());
+        });
         self.file.write_batch(&[write], durability)
     }
 }
@@ -228,7 +235,9 @@ impl<S: Storage> LogWriter<S> {
     /// so far, and no block of that is written again.
     pub(crate) fn begin_sync(&mut self) -> Option<Arc<FailStop<S::File>>> {
         let active = self.active.as_mut()?;
-        if let Some(tail) = active.tail.take() {
+        if !mutant!("tail-kept-after-sync")
+            && let Some(tail) = active.tail.take()
+        {
             keep_buffer(&mut self.buffers, tail);
         }
         Some(Arc::clone(&active.file))
@@ -325,7 +334,7 @@ impl<S: Storage> LogWriter<S> {
         let frame = FrameHeader {
             first_lsn,
             records,
-            durable_upto,
+            durable_upto: if mutant!("durable-upto-never-advanced") { 0 } else { durable_upto },
             body_len_bytes: u32::try_from(body_len).expect("a group is below 4 GiB"),
             unpacked_len_bytes: packed
                 .map(|_| u32::try_from(plain_len).expect("a group is below 4 GiB")),
@@ -372,7 +381,9 @@ impl<S: Storage> LogWriter<S> {
             && let Some(file) = self.begin_sync()
         {
             // What a marker says has to be true before it is written.
-            file.sync(Durability::Data)?;
+            if !mutant!("marker-before-sync") {
+                file.sync(Durability::Data)?;
+            }
             self.note_synced(lsn);
         }
         let marker = self.compose(storage, std::iter::empty(), 0, lsn, Durability::Data);
@@ -420,7 +431,9 @@ impl<S: Storage> LogWriter<S> {
             let made =
                 blank_file(storage, number, planned, self.settings.is_cached).and_then(|file| {
                     file.write_batch(&header, Durability::Full)?;
-                    self.names.sync(storage)?;
+                    if !mutant!("segment-name-not-synced") {
+                        self.names.sync(storage)?;
+                    }
                     Ok(file)
                 });
             let file = made.inspect_err(|_| {
@@ -450,7 +463,9 @@ pub(crate) fn make_spare<S: Storage>(
 ) -> Result<SpareSegment<S>, Error> {
     let made = blank_file(storage, number, len_bytes, is_cached).and_then(|file| {
         file.sync(Durability::Full)?;
-        names.sync(storage)?;
+        if !mutant!("spare-name-not-synced") {
+            names.sync(storage)?;
+        }
         Ok(file)
     });
     let file = made.inspect_err(|_| {

@@ -104,9 +104,20 @@ impl<'s, S: Storage> SealedWriter<'s, S> {
         let header_crc = self.layout.encode(&mut header);
         let write = Write { offset: 0, bytes: &header };
         self.file.write_batch(&[write], Durability::Deferred)?;
-        drop(self.storage.seal(self.file)?);
         let Layout { ident, len_bytes, .. } = self.layout;
-        Ok(FileRef { number: ident.number, len_bytes, header_crc })
+        let file = FileRef { number: ident.number, len_bytes, header_crc };
+        mutant!("manifest-not-synced" => {
+            if ident.kind == crate::sealed::FileKind::Manifest {
+                return Ok(file);
+            }
+        });
+        mutant!("files-not-synced" => {
+            if ident.kind != crate::sealed::FileKind::Manifest {
+                return Ok(file);
+            }
+        });
+        drop(self.storage.seal(self.file)?);
+        Ok(file)
     }
 
     /// Sections of length 0 have no unit and are complete at once.

@@ -5,9 +5,10 @@
 
 use crate::contents::{Contents, checkpoint, open, params, shown, vector};
 use crate::disk::{Disk, on_each_disk};
-use gannet::{Database, Durability, Metric, WriteBatch};
+use gannet::{Database, Durability, Metric, Phase, WriteBatch};
 use gannet_testkit::campaign::{Op, Workload};
 use rayon::prelude::*;
+use std::ops::ControlFlow;
 
 /// The row that every insert replaces, and one more than the highest row of all.
 const SHARED_ROW: u64 = 7;
@@ -19,7 +20,7 @@ fn batch(contents: &mut Contents, op: Op, attempt: u64) -> WriteBatch {
     let mut batch = WriteBatch::new();
     let value = format!("{op} of {attempt}: {}", "x".repeat(700));
     match op {
-        Op::Insert => {
+        Op::Insert | Op::Beside => {
             batch.create_collection("c", params(Metric::L2));
             for row in 0..3 {
                 let id = 10 * (attempt + 1) + row;
@@ -59,6 +60,22 @@ fn run(disk: &impl Disk, workload: &Workload) {
     for (attempt, &op) in (0..).zip(&workload.0) {
         match op {
             Op::Checkpoint => drop(checkpoint(&db)),
+            Op::Beside => {
+                let mut batch = Some(batch(&mut contents, op, attempt));
+                let made = db.checkpoint(&mut |progress| {
+                    if progress.phase == Phase::Write
+                        && let Some(batch) = batch.take()
+                    {
+                        db.commit(batch).unwrap();
+                    }
+                    ControlFlow::Continue(())
+                });
+                made.unwrap();
+                if let Some(batch) = batch {
+                    // There was nothing to write.
+                    db.commit(batch).unwrap();
+                }
+            }
             Op::Close => {
                 db.close().unwrap();
                 db = reopened(&contents);

@@ -37,7 +37,7 @@ impl Model {
     pub(super) fn batch(&self, op: Op, attempt: u64) -> Option<(WriteBatch, Self)> {
         let mut batch = Draft { batch: WriteBatch::new(), after: self.clone() };
         match op {
-            Op::Insert => {
+            Op::Insert | Op::Beside => {
                 batch.create_collection();
                 for row in 0..3 {
                     batch.upsert(100 * (attempt + 1) + row, attempt);

@@ -3,7 +3,7 @@
 use super::expect::{Expect, compare};
 use super::workload::Op;
 use crate::sim::{SimDisk, SimStorage, digest};
-use gannet::{Clock, Config, Database, Durability, SeededChance};
+use gannet::{Clock, Config, Database, Durability, Phase, SeededChance};
 use std::error::Error;
 use std::fmt;
 use std::ops::ControlFlow;
@@ -128,6 +128,7 @@ impl Life<'_> {
                     db.tend().map_err(|error| failed("tend", &error))?;
                     self.note(step, Some(self.all_sure()));
                 }
+                Op::Beside => self.beside(&db, step)?,
                 Op::Insert | Op::Put | Op::Delete | Op::Buffered => self.commit(&db, op, step)?,
             }
         }
@@ -171,6 +172,24 @@ impl Life<'_> {
         done.map_err(|error| failed(&op.to_string(), &error))?;
         self.note(step, (!is_buffered).then(|| self.all_sure()));
         Ok(())
+    }
+
+    /// A checkpoint, and a commit while its files are written.
+    fn beside(&mut self, db: &Database<SimStorage>, step: Step) -> Result<(), String> {
+        let mut committed = None;
+        let made = db.checkpoint(&mut |progress| {
+            if progress.phase == Phase::Write && committed.is_none() {
+                // Until here nothing of the batch could be there.
+                self.note(step, None);
+                committed = Some(self.commit(db, Op::Beside, step));
+            }
+            ControlFlow::Continue(())
+        });
+        made.map_err(|error| failed("checkpoint", &error))?;
+        committed.unwrap_or(Ok(()))?;
+        self.note(step, Some(self.all_sure()));
+        compare(db, self.history.expect.latest())
+            .map_err(|differs| format!("after a commit beside a checkpoint: {differs}"))
     }
 
     /// Everything is durable.

@@ -19,19 +19,22 @@ pub enum Op {
     Tend,
     /// A checkpoint.
     Checkpoint,
+    /// A checkpoint, and an `Insert` while its files are written.
+    Beside,
     /// Close, then open again.
     Close,
 }
 
 impl Op {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Insert,
         Self::Put,
         Self::Delete,
         Self::Buffered,
         Self::Tend,
         Self::Checkpoint,
+        Self::Beside,
         Self::Close,
     ];
 
@@ -43,6 +46,7 @@ impl Op {
             Self::Buffered => "buffered",
             Self::Tend => "tend",
             Self::Checkpoint => "checkpoint",
+            Self::Beside => "beside",
             Self::Close => "close",
         }
     }
@@ -71,6 +75,23 @@ impl Workload {
         }
         workloads.remove(0);
         workloads
+    }
+
+    /// Longer ones, for what takes its time: slots of the root that are written a second time,
+    /// files and log that nothing needs any more, a segment that fills up.
+    ///
+    /// # Panics
+    /// Never: each is one.
+    #[must_use]
+    pub fn longer() -> Vec<Self> {
+        let texts = [
+            "put,checkpoint,put,checkpoint,put,checkpoint",
+            "insert,beside,delete,checkpoint,close",
+            "insert,tend,insert,tend,insert,insert,put,tend,put",
+            "buffered,insert,buffered,insert,buffered,buffered,insert,buffered",
+            "insert,insert,insert,insert,insert,buffered,buffered,close",
+        ];
+        texts.iter().map(|text| text.parse().expect("operations")).collect()
     }
 }
 
@@ -107,7 +128,7 @@ mod tests {
     #[test]
     fn every_workload_comes_once_and_can_be_read_back() {
         let all = Workload::all(3);
-        assert_eq!(all.len(), 7 + 49 + 343);
+        assert_eq!(all.len(), 8 + 64 + 512);
         assert_eq!(all.iter().collect::<HashSet<_>>().len(), all.len());
         for workload in all {
             assert_eq!(workload.to_string().parse(), Ok(workload));

@@ -111,9 +111,22 @@ impl History {
         Ok(shown)
     }
 
-    /// Records were given anew since the last settling: those known are of no use.
-    pub(super) fn at(&mut self, lsn: Lsn) {
-        self.states[self.acked].lsn = Some(lsn);
+    /// The last record that was acknowledged, as far as that is known.
+    pub(super) fn acked_lsn(&self) -> Option<Lsn> {
+        self.states[self.acked].lsn
+    }
+
+    /// The log ends with the record `lsn`: what was just settled is there.
+    ///
+    /// # Errors
+    /// Its batch was acknowledged with another record as its last.
+    pub(super) fn at(&mut self, lsn: Lsn) -> Result<(), String> {
+        match self.states[self.acked].lsn.replace(lsn) {
+            Some(known) if known != lsn => {
+                Err(format!("the log ends with record {lsn}, {known} was acknowledged"))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

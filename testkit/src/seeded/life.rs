@@ -243,7 +243,7 @@ impl Life {
         };
         let model = Model::of(&db)?;
         let shown = self.history.settle(&model, left)?;
-        self.history.at(db.recovery_report().end_lsn);
+        self.history.at(db.recovery_report().end_lsn)?;
         self.digest = digest::placed(self.digest, model.digest());
         self.db = Some(db);
         Ok(Some(Opened::Shown(shown)))

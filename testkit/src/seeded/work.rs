@@ -4,7 +4,7 @@ use super::classes::write_rule;
 use super::life::{Db, Life, told};
 use super::model::{Draft, Model};
 use crate::sim::{SimDisk, SimRng};
-use gannet::{Commit, CommitError, Config, Database, Durability, restore};
+use gannet::{Commit, CommitError, Config, Database, Durability, Phase, restore};
 use gannet_storage::ErrorKind;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -79,20 +79,26 @@ impl Life {
 
     fn commit(&mut self) -> Result<(), String> {
         self.doing("committing");
+        let Some(db) = self.db.take() else { return Ok(()) };
+        let done = self.commit_to(&db);
+        self.db = Some(db);
+        done?;
+        self.note_synced();
+        Ok(())
+    }
+
+    fn commit_to(&mut self, db: &Db) -> Result<(), String> {
         let durability = match self.rng.below(3) {
             0 => Durability::Buffered,
             _ => Durability::Strict,
         };
-        if self.has_failed || self.db.is_none() {
+        if self.has_failed {
             return Ok(());
         }
         let Draft { batch, after, is_wrong } = self.draft();
-        let db = self.db.as_ref().expect("looked");
         let synced = db.synced_lsn();
         let result = db.commit_with(batch, durability);
-        self.take(result, after, is_wrong, durability == Durability::Strict, synced)?;
-        self.note_synced();
-        Ok(())
+        self.take(result, after, is_wrong, durability == Durability::Strict, synced)
     }
 
     /// Some batches in flight at once.
@@ -257,21 +263,45 @@ impl Life {
 
     fn tend(&mut self) -> Result<(), String> {
         self.doing("tending");
-        let Some(db) = &self.db else { return Ok(()) };
+        let mut due = None;
         if self.rng.below(2) == 0 {
+            due = self.history.acked_lsn();
             self.clock.jump(1000);
+            if self.rng.below(2) == 0 {
+                // The log is not idle.
+                self.commit()?;
+                self.doing("tending");
+            }
         }
+        let Some(db) = &self.db else { return Ok(()) };
         let result = db.tend();
+        let synced = db.synced_lsn();
+        if result.is_ok() && due.is_some_and(|due| synced < due) {
+            return Err(format!("{due:?} is not durable when its time has come: {synced} is"));
+        }
         self.has_failed |= result.is_err();
         self.take_barrier("tend", result, false)
     }
 
     pub(super) fn checkpoint(&mut self) -> Result<(), String> {
         self.doing("making a checkpoint");
-        let Some(db) = &self.db else { return Ok(()) };
+        if self.has_failed {
+            return Ok(());
+        }
+        let Some(db) = self.db.take() else { return Ok(()) };
         let is_cancelled = self.rng.below(6) == 0;
         let answer = if is_cancelled { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
-        let result = db.checkpoint(&mut |_| answer);
+        let (mut commits, mut committed) = (self.rng.below(3), Ok(()));
+        let result = db.checkpoint(&mut |progress| {
+            if progress.phase == Phase::Write && commits > 0 && committed.is_ok() {
+                // Its files are being written.
+                commits -= 1;
+                committed = self.commit_to(&db);
+            }
+            answer
+        });
+        self.db = Some(db);
+        committed?;
         let result = match result {
             Err(gannet::CheckpointError::Cancelled) if is_cancelled => return Ok(()),
             result => result.map(drop),
@@ -310,6 +340,10 @@ impl Life {
         restore(&to, &back).map_err(|error| format!("restore: {}", told(&error)))?;
         drop((to, back));
         for disk in [copy, restored] {
+            // It is durable, whole.
+            let pending = disk.pending();
+            let choice = pending.draw(&mut self.other_rng());
+            let disk = pending.crash(&choice);
             self.compare_copy(&disk, 1, "a backup")?;
         }
         Ok(())

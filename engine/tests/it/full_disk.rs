@@ -1,0 +1,116 @@
+//! Checkpoints and commits on a disk that is full.
+
+use crate::checkpoints::put;
+use crate::contents::checkpoint;
+use gannet::WriteBatch;
+use gannet::storage::Storage;
+use gannet::{CommitError, Config, Database};
+use gannet_testkit::mount::Mount;
+use std::io::Write;
+use std::path::Path;
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "somebody else writes to the disk")]
+fn a_checkpoint_fits_a_full_disk() {
+    let mount = match Mount::tmpfs(12 << 20) {
+        Ok(mount) => mount,
+        Err(reason) => return eprintln!("skipped: {reason}"),
+    };
+    let storage =
+        gannet::StdStorage::open(&mount.path(), &gannet::storage::DirOptions::create()).unwrap();
+    let mut config = Config::balanced();
+    config.threads = 1;
+    // Those of its own would be in the way here.
+    config.log_bytes_max = 1 << 40;
+    let db = Database::open(storage, config).unwrap();
+    let mut last = None;
+    for round in 0.. {
+        match db.commit(put(&format!("{}", round % 8), &vec![round; 60_000])) {
+            Ok(_) => last = Some(round),
+            Err(CommitError::NoSpace(_)) => break,
+            Err(error) => panic!("{error:?}"),
+        }
+        // Makes the reserve; and no checkpoint, for none is due before the disk is full.
+        if round % 8 == 0 {
+            db.tend().unwrap();
+        }
+    }
+    let names = || db.storage().list().unwrap();
+    assert!(names().iter().any(|meta| meta.name.as_str() == "reserve"), "{:?}", names());
+    // Whatever is left is taken by somebody else.
+    let others = mount.path().join("others");
+    std::fs::write(&others, vec![1; 32 << 20]).unwrap_err();
+    assert!(matches!(db.commit(put("no", &vec![0; 60_000])), Err(CommitError::NoSpace(_))));
+    // A checkpoint is due now, as the disk is full; the second lets go of the log of the first.
+    db.tend().unwrap();
+    assert!(db.stats().unwrap().checkpoint_lsn > 0);
+    db.commit(put("more", b"small")).unwrap();
+    checkpoint(&db);
+    db.commit(put("and more", &vec![0; 60_000])).unwrap();
+    let last = last.expect("commits");
+    assert_eq!(db.get("kv", format!("{}", last % 8).as_bytes()).unwrap(), Some(vec![last; 60_000]));
+    assert!(db.verify().unwrap().faults.is_empty());
+}
+
+#[test]
+fn a_checkpoint_on_a_full_disk_writes_each_table_once() {
+    let mount = match Mount::tmpfs(32 << 20) {
+        Ok(mount) => mount,
+        Err(reason) => return eprintln!("skipped: {reason}"),
+    };
+    let storage =
+        gannet::StdStorage::open(&mount.path(), &gannet::storage::DirOptions::create()).unwrap();
+    let mut config = Config::balanced();
+    config.threads = 1;
+    config.checkpoint_bytes = 1 << 40;
+    let db = Database::open(storage, config).unwrap();
+    // Three tables of 1.5 MiB.
+    for name in ["a", "b", "c"] {
+        let mut batch = WriteBatch::new();
+        for key in 0..24 {
+            batch.put(name, &[key], &vec![key; 64 << 10]);
+        }
+        db.commit(batch).unwrap();
+        db.tend().unwrap();
+    }
+    let len = |name: &str| {
+        let files = db.storage().list().unwrap();
+        files.iter().find(|meta| meta.name.as_str() == name).map_or(0, |meta| meta.len_bytes)
+    };
+    let reserve = len("reserve");
+    assert!(reserve >= 4 << 20, "{reserve}");
+    fill(&mount.path().join("others"), 1 << 20);
+    let report = checkpoint(&db);
+    assert_eq!(report.bytes_written >> 20, 4, "{report:?}");
+    assert!(db.verify().unwrap().faults.is_empty());
+}
+
+#[test]
+fn the_reserve_gives_way_to_commits_where_no_checkpoint_would_help() {
+    let mount = match Mount::tmpfs(16 << 20) {
+        Ok(mount) => mount,
+        Err(reason) => return eprintln!("skipped: {reason}"),
+    };
+    let storage =
+        gannet::StdStorage::open(&mount.path(), &gannet::storage::DirOptions::create()).unwrap();
+    let mut config = Config::balanced();
+    config.threads = 1;
+    let db = Database::open(storage, config).unwrap();
+    db.commit(put("k", b"v")).unwrap();
+    db.tend().unwrap();
+    checkpoint(&db);
+    fill(&mount.path().join("others"), 4096);
+    db.commit(put("k", b"w")).unwrap();
+    assert_eq!(db.get("kv", b"k").unwrap().as_deref(), Some(&b"w"[..]));
+}
+
+/// Takes all space but so much.
+#[expect(clippy::disallowed_methods, reason = "somebody else writes to the disk")]
+fn fill(path: &Path, leave: usize) {
+    let mut file = std::fs::File::create(path).unwrap();
+    let mut len = 0;
+    while file.write_all(&vec![1; 64 << 10]).is_ok() {
+        len += 64 << 10;
+    }
+    file.set_len(len - leave as u64).unwrap();
+}
