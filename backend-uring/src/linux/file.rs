@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 /// A file of a [`UringStorage`](crate::UringStorage) being written.
 ///
-/// A batch is one submission. A durable one of a single transfer, on a file of which everything
+/// A batch is one submission, but for one into the page cache, which is done at once. A durable one of a single transfer, on a file of which everything
 /// else is durable, is one request with the dsync flag; any other is its writes and a sync that
 /// starts when they have ended.
 #[derive(Debug)]
@@ -64,6 +64,13 @@ impl ReadFile for UringFile {
 impl WriteFile for UringFile {
     fn write_batch(&self, writes: &[Write<'_>], durability: Durability) -> Result<()> {
         check_writes(self.name(), writes, self.len_bytes())?;
+        if durability == Durability::Deferred && !self.access.is_direct() {
+            // A copy into the page cache: a ring gives it to a thread of the kernel, and a call
+            // has done it before that has woken up.
+            let done = self.std.write_batch(writes, durability);
+            self.unsynced.changed();
+            return done;
+        }
         let align = self.access.align();
         let mut spans = Vec::with_capacity(writes.len());
         let mut transfers = Vec::with_capacity(writes.len());

@@ -122,10 +122,8 @@ impl Entries {
         let change = if self.changes.is_empty() { None } else { self.changes.remove(key) };
         let base = Arc::get_mut(&mut self.base).expect("only frozen entries are shared");
         let below = match value {
-            Some(value) => match base.get_mut(key) {
-                Some(slot) => Some(std::mem::replace(slot, value)),
-                None => base.insert(key.to_vec(), value),
-            },
+            // One search, also where the key is there.
+            Some(value) => base.insert(key.to_vec(), value),
             None => base.remove(key),
         };
         change.unwrap_or(below).map(len)

@@ -205,7 +205,7 @@ impl<S: Storage> LogWriter<S> {
 
     /// Whether making the next segment takes long.
     pub(crate) fn next_is_long(&self) -> bool {
-        self.next_segment_bytes > 4 * FIRST_SEGMENT_BYTES
+        self.next_segment_bytes > 2 * FIRST_SEGMENT_BYTES
     }
 
     /// Whether there is an active segment.

@@ -169,7 +169,10 @@ impl<'s, S: Storage> SealedWriter<'s, S> {
         if self.buffered > 0 {
             debug_assert!(self.buffered.is_multiple_of(BLOCK_SIZE));
             let write = Write { offset: self.buffer_offset, bytes: &self.buffer[..self.buffered] };
-            self.file.write_batch(&[write], Durability::Deferred)?;
+            // Durable as it goes: the log's syncs would wait for all of it at once.
+            let is_long = self.buffered as u64 == BUFFER_LEN_BYTES;
+            let durability = if is_long { Durability::Data } else { Durability::Deferred };
+            self.file.write_batch(&[write], durability)?;
             self.buffer_offset += self.buffered as u64;
             self.buffered = 0;
         }
