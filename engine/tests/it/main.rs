@@ -12,6 +12,7 @@ mod damage;
 mod disk;
 mod faults;
 mod faulty;
+#[cfg(feature = "std")]
 mod full_disk;
 mod gathering;
 mod history;
