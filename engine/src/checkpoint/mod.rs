@@ -122,7 +122,9 @@ impl<S: Storage> Core<S> {
             && error.kind() == ErrorKind::NoSpace
             && self.reserve_for(&mut frozen)
         {
-            written = frozen.write(&self.storage, progress, go_on);
+            // Commits may wait for this one now, so nobody is called who might make one.
+            let in_silence: OnProgress<'_> = &mut |_| ControlFlow::Continue(());
+            written = frozen.write(&self.storage, in_silence, go_on);
         }
         let manifest = written?;
         let report = frozen.publish(manifest)?;

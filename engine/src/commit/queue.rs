@@ -343,7 +343,7 @@ impl<S: Storage> Core<S> {
     /// What a group leaves to do: syncs buffered ones that are many, wakes the keeper.
     pub(super) fn after_write(&self, queue: &mut MutexGuard<'_, Queue<S>>) {
         let limit = queue.limits.sync_bytes;
-        while queue.unsynced_bytes >= limit && queue.syncs > 0 {
+        while queue.unsynced_bytes >= limit && queue.syncs > 0 && self.check_poison().is_ok() {
             // Or ever more of them would begin, and none of what they cover be durable.
             self.changed.wait(queue);
         }

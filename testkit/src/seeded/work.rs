@@ -304,14 +304,13 @@ impl Life {
         committed?;
         let result = match result {
             Err(gannet::CheckpointError::Cancelled) if is_cancelled => return Ok(()),
-            result => result.map(drop),
+            result => result,
         };
-        let is_good = result.is_ok();
+        // Of what was committed meanwhile it says nothing.
+        let upto = result.as_ref().map_or(0, |made| made.lsn);
         // It may have failed without poisoning.
-        self.take_barrier("checkpoint", result, true)?;
-        if is_good {
-            self.all_sure();
-        }
+        self.take_barrier("checkpoint", result.map(drop), false)?;
+        self.history.witness(upto);
         Ok(())
     }
 
