@@ -16,9 +16,9 @@ use std::sync::Arc;
 
 /// A file of a [`UringStorage`](crate::UringStorage) being written.
 ///
-/// A batch is one submission, but for one into the page cache, which is done at once. A durable one of a single transfer, on a file of which everything
-/// else is durable, is one request with the dsync flag; any other is its writes and a sync that
-/// starts when they have ended.
+/// A batch is one submission, but for one into the page cache, which is done at once. A durable one
+/// of a single transfer, on a file of which everything else is durable, is one request with the
+/// dsync flag; any other is its writes and a sync that starts when they have ended.
 #[derive(Debug)]
 pub struct UringFile {
     // In this order: the lock, which the last of them holds, goes last.
