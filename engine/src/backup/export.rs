@@ -31,10 +31,10 @@ fn write<S: Storage, T: Storage>(
 ) -> Result<Written, CopyError> {
     let (manifest, file, files) = frozen.write_to(to).map_err(|error| match error {
         CheckpointError::Storage(error) => CopyError::Target(error),
-        CheckpointError::ReadBack(error) => CopyError::Source(error),
-        CheckpointError::Cancelled | CheckpointError::Threads(_) | CheckpointError::Poisoned => {
-            unreachable!("nobody cancels it, and it starts nothing")
-        }
+        CheckpointError::ReadBack(_)
+        | CheckpointError::Cancelled
+        | CheckpointError::Threads(_)
+        | CheckpointError::Poisoned => unreachable!("it reads nothing, and nobody cancels it"),
     })?;
     let mut written = Written { files: files.0, bytes: files.1 };
     let extent = Extent {

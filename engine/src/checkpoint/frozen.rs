@@ -9,9 +9,10 @@ use super::publish::remove_sealed;
 use super::schedule::SinceCheckpoint;
 use super::{CheckpointReport, OnProgress, Phase, Progress};
 use crate::collection::{FrozenCollection, SavedCollection};
+use crate::commit::exclusive::Exclusive;
 use crate::damage::Lsn;
 use crate::database::{Core, ViewOf};
-use crate::error::CheckpointError;
+use crate::error::{CheckpointError, CommitError};
 use crate::keyspace::FrozenKeyspace;
 use crate::log::LogPosition;
 use crate::manifest::Manifest;
@@ -60,9 +61,9 @@ impl<S: Storage> Core<S> {
         }
         // What is buffered is made durable, and a segment made, while commits go on, so that little
         // is left for the pause.
-        self.sync(&mut self.queue.lock()).map_err(|_| CheckpointError::Poisoned)?;
+        self.sync(&mut self.queue.lock()).map_err(of_log)?;
         if self.queue.lock().writer.log.next_is_long() {
-            self.prepare_segment(true).map_err(|_| CheckpointError::Poisoned)?;
+            self.prepare_segment(true).map_err(of_log)?;
         }
         let begin = self.clock.now();
         let mut writer = self.exclusive();
@@ -84,10 +85,25 @@ impl<S: Storage> Core<S> {
             let error = writer.fail(error);
             return Err(CheckpointError::Storage(error));
         }
+        Ok(Some(Frozen::take(self, &mut writer, begin, false)))
+    }
+}
+
+impl<'c, S: Storage> Frozen<'c, S> {
+    /// All of a database in memory, to be written as if there had been no checkpoint.
+    pub(crate) fn of_all(core: &'c Core<S>) -> Self {
+        let begin = core.clock.now();
+        Self::take(core, &mut core.exclusive(), begin, true)
+    }
+
+    /// Takes hold of what no checkpoint has, or of `all`; commits wait since `begin`.
+    fn take(core: &'c Core<S>, writer: &mut Exclusive<'_, S>, begin: Duration, all: bool) -> Self {
         let since = writer.begin_checkpoint();
-        let mut state = self.state.write();
-        let frozen = Frozen {
-            core: self,
+        let mut state = core.state.write();
+        let saved =
+            |of: &SavedCollection| if all { SavedCollection::default() } else { of.clone() };
+        Self {
+            core,
             position: LogPosition {
                 lsn: writer.log.end().lsn + u64::from(mutant!("checkpoint-ahead-of-log")),
                 ..writer.log.end()
@@ -95,41 +111,12 @@ impl<S: Storage> Core<S> {
             log_first: writer.log.next_number(),
             next_collection: state.next_collection,
             next_keyspace: state.next_keyspace,
-            collections: state.collections().map(|c| c.freeze(c.saved.clone())).collect(),
-            keyspaces: state.keyspaces_mut().map(|k| k.freeze(false)).collect(),
+            collections: state.collections().map(|c| c.freeze(saved(&c.saved))).collect(),
+            keyspaces: state.keyspaces_mut().map(|k| k.freeze(all)).collect(),
             database: writer.database,
             numbers: writer.next_file..writer.next_file,
             len_bytes: 0,
-            pause: self.clock.now().saturating_sub(begin),
-            since,
-            is_published: false,
-            was_panicking: std::thread::panicking(),
-        };
-        Ok(Some(frozen))
-    }
-}
-
-impl<'c, S: Storage> Frozen<'c, S> {
-    /// All of a database in memory, to be written as if there had been no checkpoint.
-    pub(crate) fn of_all(core: &'c Core<S>) -> Self {
-        let mut writer = core.exclusive();
-        let since = writer.begin_checkpoint();
-        let mut state = core.state.write();
-        Self {
-            core,
-            position: writer.log.end(),
-            log_first: writer.log.next_number(),
-            next_collection: state.next_collection,
-            next_keyspace: state.next_keyspace,
-            collections: state
-                .collections()
-                .map(|c| c.freeze(SavedCollection::default()))
-                .collect(),
-            keyspaces: state.keyspaces_mut().map(|k| k.freeze(true)).collect(),
-            database: writer.database,
-            numbers: 1..1,
-            len_bytes: 0,
-            pause: Duration::ZERO,
+            pause: core.clock.now().saturating_sub(begin),
             since,
             is_published: false,
             was_panicking: std::thread::panicking(),
@@ -163,7 +150,8 @@ impl<'c, S: Storage> Frozen<'c, S> {
             lsn: self.position.lsn,
             next_number: self.numbers.end,
             len_bytes: self.len_bytes,
-            reads_back: self.core.reads_back,
+            // A copy is read when it is restored.
+            reads_back: self.core.reads_back && !self.core.is_in_memory(),
             go_on,
         };
         let total = (self.collections.len() + self.keyspaces.len()) as u64;
@@ -226,6 +214,15 @@ impl<'c, S: Storage> Frozen<'c, S> {
 
     pub(crate) fn lsn(&self) -> Lsn {
         self.position.lsn
+    }
+}
+
+/// What work on the log says, with its cause.
+fn of_log(error: CommitError) -> CheckpointError {
+    if let CommitError::Unknown(error) = error {
+        CheckpointError::Storage(error)
+    } else {
+        CheckpointError::Poisoned
     }
 }
 

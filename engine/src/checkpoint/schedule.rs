@@ -59,7 +59,7 @@ pub(crate) struct Schedule {
 }
 
 impl Schedule {
-    /// Of a database that was opened at `now` with a log of so many bytes of records, in segments
+    /// Of a database that was opened just now with a log of so many bytes of records, in segments
     /// of so many bytes.
     pub(crate) fn new(config: &Config, record_bytes: u64, log_bytes: u64) -> Self {
         let first = (record_bytes > 0).then(|| config.clock.now());
@@ -175,7 +175,10 @@ impl<S: Storage> Core<S> {
             queue.schedule.work = Work::None;
         }
         match made {
-            None => queue.schedule.not_before = self.clock.now() + PAUSE_WHILE_BUSY,
+            None => {
+                let soon = self.clock.now() + PAUSE_WHILE_BUSY;
+                queue.schedule.not_before = queue.schedule.not_before.max(soon);
+            }
             Some(Ok(_)) => queue.schedule.failures = 0,
             Some(Err(CheckpointError::Cancelled | CheckpointError::Poisoned)) => {}
             Some(Err(error)) => {

@@ -34,11 +34,7 @@ impl<S: Storage> Core<S> {
         sequenced: Sequenced,
     ) -> Result<Commit, CommitError> {
         let Sequenced { mut body, records } = sequenced;
-        let durable_upto = if mutant!("durable-upto-too-early") {
-            queue.writer.log.end().lsn
-        } else {
-            queue.durable_upto()
-        };
+        let durable_upto = queue.stated_upto();
         let log = &mut queue.writer.log;
         let bodies = std::iter::once(&body[..]);
         let frame = log.compose(&self.storage, bodies, records, durable_upto, Level::Deferred);

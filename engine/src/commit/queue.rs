@@ -280,11 +280,7 @@ impl<S: Storage> Core<S> {
             queue.groups.push_back(Group { number, batches, durability, is_written: false });
             self.group_ended(&mut queue, number, Ok(()));
         } else {
-            let durable_upto = if mutant!("durable-upto-too-early") {
-                queue.writer.log.end().lsn
-            } else {
-                queue.durable_upto()
-            };
+            let durable_upto = queue.stated_upto();
             let bodies = batches.iter().map(|batch| &batch.body[..]);
             let level = if is_strict { Level::Data } else { Level::Deferred };
             let log = &mut queue.writer.log;
@@ -526,6 +522,12 @@ impl<S: Storage> Queue<S> {
         let is_short = self.schedule.is_short_of_space();
         let may = self.keeper.spare == SpareWork::Ready && self.drains == 0 && !is_short;
         self.writer.log.wants_spare(is_soon).filter(|_| may)
+    }
+
+    /// What the next frame says of those before it.
+    pub(super) fn stated_upto(&self) -> Lsn {
+        mutant!("durable-upto-too-early" => { return self.writer.log.end().lsn; });
+        self.durable_upto()
     }
 
     /// Whether no group is being written, and no spare made.

@@ -2,24 +2,25 @@
 
 use crate::checkpoints::put;
 use crate::contents::checkpoint;
-use gannet::WriteBatch;
-use gannet::storage::Storage;
-use gannet::{CommitError, Config, Database};
+use gannet::storage::{DirOptions, Storage};
+use gannet::{CommitError, Config, Database, StdStorage, WriteBatch};
 use gannet_testkit::mount::Mount;
 use std::io::Write;
 use std::path::Path;
 
+/// A disk of so many bytes, if one can be had, and how a database on it is tried.
+fn small_disk(len_bytes: u64) -> Option<(Mount, StdStorage, Config)> {
+    let mount = Mount::tmpfs(len_bytes).inspect_err(|why| eprintln!("skipped: {why}")).ok()?;
+    let storage = StdStorage::open(&mount.path(), &DirOptions::create()).unwrap();
+    let mut config = Config::balanced();
+    config.threads = 1;
+    Some((mount, storage, config))
+}
+
 #[test]
 #[expect(clippy::disallowed_methods, reason = "somebody else writes to the disk")]
 fn a_checkpoint_fits_a_full_disk() {
-    let mount = match Mount::tmpfs(12 << 20) {
-        Ok(mount) => mount,
-        Err(reason) => return eprintln!("skipped: {reason}"),
-    };
-    let storage =
-        gannet::StdStorage::open(&mount.path(), &gannet::storage::DirOptions::create()).unwrap();
-    let mut config = Config::balanced();
-    config.threads = 1;
+    let Some((mount, storage, mut config)) = small_disk(12 << 20) else { return };
     // Those of its own would be in the way here.
     config.log_bytes_max = 1 << 40;
     let db = Database::open(storage, config).unwrap();
@@ -54,14 +55,7 @@ fn a_checkpoint_fits_a_full_disk() {
 
 #[test]
 fn a_checkpoint_on_a_full_disk_writes_each_table_once() {
-    let mount = match Mount::tmpfs(32 << 20) {
-        Ok(mount) => mount,
-        Err(reason) => return eprintln!("skipped: {reason}"),
-    };
-    let storage =
-        gannet::StdStorage::open(&mount.path(), &gannet::storage::DirOptions::create()).unwrap();
-    let mut config = Config::balanced();
-    config.threads = 1;
+    let Some((mount, storage, mut config)) = small_disk(32 << 20) else { return };
     config.checkpoint_bytes = 1 << 40;
     let db = Database::open(storage, config).unwrap();
     // Three tables of 1.5 MiB.
@@ -87,14 +81,7 @@ fn a_checkpoint_on_a_full_disk_writes_each_table_once() {
 
 #[test]
 fn the_reserve_gives_way_to_commits_where_no_checkpoint_would_help() {
-    let mount = match Mount::tmpfs(16 << 20) {
-        Ok(mount) => mount,
-        Err(reason) => return eprintln!("skipped: {reason}"),
-    };
-    let storage =
-        gannet::StdStorage::open(&mount.path(), &gannet::storage::DirOptions::create()).unwrap();
-    let mut config = Config::balanced();
-    config.threads = 1;
+    let Some((mount, storage, config)) = small_disk(16 << 20) else { return };
     let db = Database::open(storage, config).unwrap();
     db.commit(put("k", b"v")).unwrap();
     db.tend().unwrap();
