@@ -1,22 +1,23 @@
-//! Reading the log back, beside raw loops of the same kind on the same file: scanned with every
-//! checksum, and applied.
+//! Reading back what is on disk, beside raw loops of the same kind on the same files: the log
+//! scanned with every checksum, and applied; a checkpoint verified.
 //!
 //! Contenders run one after the other, round after round, so that a disturbance of the machine
 //! falls on all; figures are medians with the least and the most. `GANNET_BENCH_DIR` names the
-//! directory (default: temporary), `GANNET_BENCH_ROUNDS` the rounds; `--test` runs all of it once,
-//! small.
+//! directory (default: temporary), `GANNET_BENCH_ROUNDS` the rounds; `GANNET_BENCH_ONLY` one part
+//! (scan, replay or checkpoint); `--test` runs all of it once, small.
 
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "the tables are the product")]
 
 use gannet::storage::{AlignedBuf, DirOptions, FileName, ReadFile, SealedFile, Storage};
-use gannet::{Config, Database, SeededChance, WriteBatch};
+use gannet::{Config, Database, Durability, SeededChance, WriteBatch, verify_storage};
 use gannet_backend_mmap::MmapStorage;
 use gannet_backend_std::StdStorage;
 use gannet_benches::Random;
 use std::fs::File;
 use std::hint::black_box;
 use std::io::Read;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -49,8 +50,17 @@ fn main() {
     let temporary = tempfile::tempdir().expect("a temporary directory");
     let dir = std::env::var_os("GANNET_BENCH_DIR")
         .map_or_else(|| temporary.path().to_owned(), |dir| PathBuf::from(dir).join("gannet-bench"));
-    scans(&dir.join("scan"), &scale);
-    replays(&dir.join("replay"), &scale);
+    let only = std::env::var("GANNET_BENCH_ONLY").ok();
+    let is_asked = |name: &str| only.as_deref().is_none_or(|only| only == name);
+    if is_asked("scan") {
+        scans(&dir.join("scan"), &scale);
+    }
+    if is_asked("replay") {
+        replays(&dir.join("replay"), &scale);
+    }
+    if is_asked("checkpoint") {
+        checkpoints(&dir.join("checkpoint"), scale.scan_bytes / 2, scale.rounds);
+    }
     std::fs::remove_dir_all(&dir).expect("the directory is ours");
 }
 
@@ -70,12 +80,12 @@ fn mmap_storage(dir: &Path) -> MmapStorage {
     MmapStorage::open(dir, &DirOptions::create()).expect("the directory opens")
 }
 
-/// The log's segments, and their length.
-fn segments(dir: &Path) -> (Vec<PathBuf>, u64) {
+/// The files whose names begin so, and their length.
+fn files(dir: &Path, prefix: &str) -> (Vec<PathBuf>, u64) {
     let storage = std_storage(dir);
     let listed = storage.list().expect("a listing");
     let logs: Vec<_> =
-        listed.into_iter().filter(|meta| meta.name.as_str().starts_with("log-")).collect();
+        listed.into_iter().filter(|meta| meta.name.as_str().starts_with(prefix)).collect();
     let bytes = logs.iter().map(|meta| meta.len_bytes).sum();
     (logs.iter().map(|meta| dir.join(meta.name.as_str())).collect(), bytes)
 }
@@ -94,7 +104,7 @@ fn scans(dir: &Path, scale: &Scale) {
         database.commit(batch).expect("room on the disk");
     }
     database.close().expect("a witness");
-    let (files, bytes) = segments(dir);
+    let (files, bytes) = files(dir, "log-");
     let mut rows: Vec<Row> = Vec::new();
     for _ in 0..scale.rounds {
         for threads in [1, 2] {
@@ -118,6 +128,43 @@ fn scans(dir: &Path, scale: &Scale) {
         add(&mut rows, "mmap: open, cold, 2 threads", || open(mmap_storage(dir), 2));
     }
     println!("\n### A log of {bytes} bytes, scanned with every checksum\n");
+    print(&rows, bytes, "GB/s", 1e9);
+}
+
+/// A checkpoint of one large keyspace, every byte of it checked, with next to no log behind it.
+fn checkpoints(dir: &Path, bytes: u64, rounds: usize) {
+    let value = Random::new(3).bytes(SCAN_VALUE_BYTES);
+    let mut settings = config(1);
+    settings.checkpoint_bytes = 1 << 40;
+    // The one that is left is read, too.
+    settings.segment_bytes = 1 << 20;
+    let database = Database::open(std_storage(dir), settings).expect("a database");
+    for key in 0..bytes / SCAN_VALUE_BYTES as u64 {
+        let mut batch = WriteBatch::new();
+        batch.put("kv", &key.to_le_bytes(), &value);
+        database.commit_with(batch, Durability::Buffered).expect("room on the disk");
+    }
+    // The second lets go of the log before the first.
+    for key in [b"a", b"b"] {
+        let mut batch = WriteBatch::new();
+        batch.put("other", key, b"");
+        database.commit(batch).expect("room on the disk");
+        database.checkpoint(&mut |_| ControlFlow::Continue(())).expect("room on the disk");
+    }
+    database.close().expect("a witness");
+    let (files, bytes) = files(dir, "table-");
+    let mut rows: Vec<Row> = Vec::new();
+    for _ in 0..rounds {
+        add(&mut rows, "raw: read 1 MiB and CRC", || raw_read(&files, 1));
+        add(&mut rows, "std: verify", || verify_files(&std_storage(dir)));
+        add(&mut rows, "raw: map and CRC", || raw_map(dir, &files, 1));
+        add(&mut rows, "mmap: verify", || verify_files(&mmap_storage(dir)));
+        forget(dir, &files);
+        add(&mut rows, "raw: bare read, cold", || bare_read(&files));
+        forget(dir, &files);
+        add(&mut rows, "std: verify, cold", || verify_files(&std_storage(dir)));
+    }
+    println!("\n### A checkpoint of {bytes} bytes, verified\n");
     print(&rows, bytes, "GB/s", 1e9);
 }
 
@@ -181,6 +228,12 @@ fn print(rows: &[Row], much: u64, unit: &str, scale: f64) {
 /// Every checksum, every record decoded, nothing kept.
 fn verify<S: Storage>(database: &Database<S>) {
     let report = database.verify().expect("a listing");
+    assert!(report.faults.is_empty(), "{:?}", report.faults);
+}
+
+/// As [`verify`], of a database that is not open.
+fn verify_files<S: Storage>(storage: &S) {
+    let report = verify_storage(storage).expect("a listing");
     assert!(report.faults.is_empty(), "{:?}", report.faults);
 }
 

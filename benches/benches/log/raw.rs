@@ -11,16 +11,17 @@ use std::time::Instant;
 
 const BLOCK: u64 = BLOCK_SIZE as u64;
 
-/// A file of so many blocks that were written, with zeroes, and synced.
+/// A file of so many blocks that were written, with zeroes and in pieces as the log does it, and
+/// synced.
 fn blank(dir: &Path, blocks: u64) -> StdFile {
     let storage = StdStorage::open(dir, &DirOptions::create()).expect("the directory opens");
     let name = FileName::new("raw").expect("a name");
     let file = storage.create(&name, blocks * BLOCK).expect("a file");
-    let zeroes = AlignedBuf::zeroed(1 << 20);
+    let zeroes = AlignedBuf::zeroed(16 << 10);
     let mut offset = 0;
     while offset < blocks * BLOCK {
         let len = (blocks * BLOCK - offset).min(zeroes.len() as u64);
-        let bytes = &zeroes[..usize::try_from(len).expect("1 MiB")];
+        let bytes = &zeroes[..usize::try_from(len).expect("16 KiB")];
         let write = Write { offset, bytes };
         file.write_batch(&[write], Durability::Deferred).expect("room on the disk");
         offset += len;

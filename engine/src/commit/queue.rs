@@ -31,8 +31,9 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Groups that are written at the same time. Devices sync in parallel.
-const GROUPS_MAX: usize = 4;
+/// Groups that are written at the same time: with one, the device waits for the threads that are to
+/// write the next; with four, syncs of one file wait for each other (decision 0009).
+const GROUPS_MAX: usize = 2;
 
 /// See the module's documentation.
 pub(crate) struct Queue<S: Storage> {

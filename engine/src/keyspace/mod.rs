@@ -63,9 +63,15 @@ impl Keyspace {
         }
         let mut bytes = self.entries.bytes();
         let old = self.entries.take();
+        self.changed |= has_put;
+        if old.is_empty() {
+            let put = runs.into_iter().flatten().filter_map(|(key, value)| Some((key, value?)));
+            let put = put.inspect(|(key, value)| bytes += (key.len() + value.len()) as u64);
+            self.entries = Entries::new(EntryMap::from_iter(put), bytes);
+            return;
+        }
         let mut merged = Vec::with_capacity(old.len() + count);
         let mut old = old.into_iter().peekable();
-        self.changed |= has_put;
         for (key, value) in runs.into_iter().flatten() {
             while let Some(before) = old.next_if(|(old, _)| *old < key) {
                 merged.push(before);

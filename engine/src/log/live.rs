@@ -3,6 +3,7 @@
 use crate::damage::{Corruption, Damage};
 use crate::error::OpenError;
 use crate::limits::SEGMENT_BYTES_MAX;
+use crate::log::scan::is_blank;
 use crate::log::segment::{self, HeaderFault, SegmentHeader, file_name};
 use crate::settle::settle;
 use gannet_storage::{BLOCK_SIZE, Error as StorageError, ErrorKind, FileName, SealedFile, Storage};
@@ -160,7 +161,7 @@ pub(crate) fn header_in<F: SealedFile>(
     let mut at = BLOCK_SIZE as u64;
     while at < len_bytes {
         let end = (at + BLANK_STEP_BYTES).min(len_bytes);
-        if file.view(at..end)?.iter().any(|&byte| byte != 0) {
+        if !is_blank(&file.view(at..end)?) {
             return Err(Corruption::new(file.name(), 0, damage).into());
         }
         at = end;
