@@ -67,7 +67,7 @@ impl Keyspace {
         if old.is_empty() {
             let put = runs.into_iter().flatten().filter_map(|(key, value)| Some((key, value?)));
             let put = put.inspect(|(key, value)| bytes += (key.len() + value.len()) as u64);
-            self.entries = Entries::new(EntryMap::from_iter(put), bytes);
+            self.entries = Entries::new(put.collect(), bytes);
             return;
         }
         let mut merged = Vec::with_capacity(old.len() + count);
