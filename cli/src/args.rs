@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::builder::TypedValueParser;
 use clap::{Args, Parser, Subcommand};
-use gannet::{Backend, Durability, Metric};
+use gannet::{Backend, Code, Durability, Metric};
 
 use crate::verbs::torture::Round;
 
@@ -226,6 +226,9 @@ pub(crate) struct ImportArgs {
     /// Beam width of the build [default: 200, or that of the collection]
     #[arg(long, value_name = "WIDTH")]
     pub(crate) ef_construction: Option<u32>,
+    /// What searches compare in place of vectors [default: sq8, or that of the collection]
+    #[arg(long, value_parser = code())]
+    pub(crate) code: Option<Code>,
     /// Print "acked <rows in the collection> <lsn>" after each commit
     #[arg(long)]
     pub(crate) print_acks: bool,
@@ -251,6 +254,9 @@ pub(crate) struct SearchArgs {
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "16,32,64",
           value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) ef: Vec<u32>,
+    /// Look at every row instead of walking the graph
+    #[arg(long)]
+    pub(crate) exact: bool,
     /// Threads that search, each its own queries, at most 1024
     #[arg(long, value_name = "N", default_value_t = 1,
           value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -307,6 +313,10 @@ fn minutes(text: &str) -> Result<f64, String> {
     let minutes = text.parse().map_err(|_| "not a number".to_string())?;
     let range = 0.0..=60.0 * 24.0 * 365.0;
     if range.contains(&minutes) { Ok(minutes) } else { Err("not a time".to_string()) }
+}
+
+fn code() -> impl TypedValueParser<Value = Code> {
+    clap::builder::PossibleValuesParser::new(["none", "sq8"]).try_map(|name| name.parse())
 }
 
 fn metric() -> impl TypedValueParser<Value = Metric> {

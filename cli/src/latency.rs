@@ -14,6 +14,13 @@ impl Latencies {
         Self(timings)
     }
 
+    /// The mean in microseconds; 0 if there are none.
+    #[must_use]
+    pub fn mean_us(&self) -> f64 {
+        let all: Duration = self.0.iter().sum();
+        all.as_secs_f64() * 1e6 / u32::try_from(self.0.len()).map_or(f64::MAX, f64::from).max(1.0)
+    }
+
     /// The smallest timing that at least `percent` percent of all do not exceed (nearest rank),
     /// in microseconds; 0 if there are none.
     ///
@@ -38,6 +45,8 @@ mod tests {
             let found = Latencies::new(timings).percentile_us(percent);
             assert!((found - expect).abs() < 1e-6, "{micros:?} at {percent}: {found}");
         };
+        let mean = Latencies::new([1, 5].map(Duration::from_micros).to_vec()).mean_us();
+        assert!((mean - 3.0).abs() < 1e-9 && Latencies::new(Vec::new()).mean_us() == 0.0);
         check(&[], 50, 0.0);
         check(&[7], 0, 7.0);
         check(&[7], 99, 7.0);

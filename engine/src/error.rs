@@ -212,10 +212,11 @@ pub struct ShowParams(pub Params);
 
 impl std::fmt::Display for ShowParams {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Params { dims, metric, m, ef_construction, seed } = &self.0;
+        let Params { dims, metric, m, ef_construction, seed, code } = &self.0;
         write!(
             f,
-            "{dims} dimensions, {metric}, m {m}, ef_construction {ef_construction}, seed {seed}"
+            "{dims} dimensions, {metric}, m {m}, ef_construction {ef_construction}, seed {seed}, \
+             code {code}"
         )
     }
 }

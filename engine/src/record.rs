@@ -6,7 +6,7 @@
 use crate::codec::{Put, Reader};
 use crate::damage::Newer;
 use crate::id::Id;
-use gannet_hnsw::{Metric, Params};
+use gannet_hnsw::{Code, Metric, Params};
 use std::fmt;
 
 /// Bytes before each record's payload: length u32, kind u8, version u8, zero u16.
@@ -209,7 +209,7 @@ impl<'a> Record<'a> {
 pub(crate) fn encode_params(out: &mut Vec<u8>, params: &Params) {
     out.put_u32(params.dims);
     out.put_u8(params.metric.code());
-    out.put_u8(0);
+    out.put_u8(params.code.number());
     out.put_u16(params.m);
     out.put_u32(params.ef_construction);
     out.put_u64(params.seed);
@@ -219,9 +219,10 @@ pub(crate) fn encode_params(out: &mut Vec<u8>, params: &Params) {
 pub(crate) fn decode_params(p: &mut Reader<'_>) -> Option<Params> {
     let dims = p.u32()?;
     let metric = Metric::from_code(p.u8()?)?;
-    let zero = p.u8()?;
-    let params = Params { dims, metric, m: p.u16()?, ef_construction: p.u32()?, seed: p.u64()? };
-    (zero == 0 && params.validate().is_ok()).then_some(params)
+    let code = Code::from_number(p.u8()?)?;
+    let (m, ef_construction, seed) = (p.u16()?, p.u32()?, p.u64()?);
+    let params = Params { dims, metric, m, ef_construction, seed, code };
+    params.validate().is_ok().then_some(params)
 }
 
 /// An id: kind u8, then a u64 or bytes behind a u16 length.

@@ -1,6 +1,6 @@
 //! Builds a graph over real vectors and prints recall and speed of its searches.
 //!
-//! `recall BASE QUERIES TRUTH METRIC [THREADS] [M] [EF_CONSTRUCTION]`
+//! `recall BASE QUERIES TRUTH METRIC [THREADS] [M] [EF_CONSTRUCTION] [CODE]`
 //!
 //! BASE and QUERIES are `.u8bin` or `.fbin` (u32 rows, u32 dims, rows), TRUTH is `.ivecs` (per
 //! query an i32 count, then the rows, nearest first). Recall is by distance: a row found counts if
@@ -15,7 +15,9 @@ use std::path::Path;
 use std::time::Instant;
 use std::{env, fs};
 
-use gannet_hnsw::{Executor, Graph, Metric, Params, Rows, SearchContext, normalise, row_stride};
+use gannet_hnsw::{
+    Code, Encoder, Executor, Graph, Metric, Params, Rows, SearchContext, normalise, row_stride,
+};
 
 const K: usize = 10;
 
@@ -23,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = env::args().skip(1).collect();
     let [base, queries, truth, metric, rest @ ..] = &args[..] else {
         return Err(
-            "usage: recall BASE QUERIES TRUTH METRIC [THREADS] [M] [EF_CONSTRUCTION]".into()
+            "usage: recall BASE QUERIES TRUTH METRIC [THREADS] [M] [EF_CONSTRUCTION] [CODE]".into(),
         );
     };
     let metric: Metric = metric.parse()?;
@@ -40,6 +42,12 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let chunks = base.chunks();
     let rows = Rows::new(base.dims, CHUNK_LOG2, &chunks, base.len);
+    let code: Code = rest.get(3).map_or(Ok(Code::Sq8), |name| name.parse())?;
+    let began = Instant::now();
+    let codes = base.codes(code);
+    let code_chunks: Vec<&[i8]> = codes.iter().map(|chunk| &chunk[..]).collect();
+    let rows = if code == Code::None { rows } else { rows.with_codes(code, &code_chunks) };
+    let encode_s = began.elapsed().as_secs_f64();
     let mut graph = Graph::new(params);
     let began = Instant::now();
     if graph.insert_until(&rows, base.len, &exec, &mut |_| ControlFlow::Continue(())).is_break() {
@@ -54,7 +62,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let decode_ms = began.elapsed().as_secs_f64() * 1e3;
     writeln!(
         out,
-        "{} rows of {} dims, {metric}, {}, {} threads: built in {build_s:.2} s, {} unreachable, \
+        "{} rows of {} dims, {metric}, {code}, {}, {} threads: encoded in {encode_s:.2} s, \
+         built in {build_s:.2} s, {} unreachable, \
          image {} bytes {:08x}, decoded in {decode_ms:.0} ms",
         base.len,
         base.dims,
@@ -66,14 +75,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     )?;
 
     let mut context = SearchContext::new();
-    for ef in [16, 32, 64, 100, 200] {
+    for ef in [10, 16, 24, 32, 48, 64, 100, 200, 400] {
         let mut answers = Vec::new();
         let mut ends = Vec::new();
+        let (mut distances, mut hops) = (0.0, 0.0);
         let began = Instant::now();
         for query in 0..queries.len {
             let query = queries.row(query);
             decoded.search(&rows, query, K, ef, None, &mut context, &mut answers);
             ends.push(answers.len());
+            let effort = context.effort();
+            distances += f64::from(effort.distances + effort.upper_distances);
+            hops += f64::from(effort.hops);
         }
         let qps = f64::from(queries.len) / began.elapsed().as_secs_f64();
         let mut hits = 0u32;
@@ -89,7 +102,12 @@ fn main() -> Result<(), Box<dyn Error>> {
             start = end;
         }
         let recall = f64::from(hits) / (f64::from(queries.len) * 10.0);
-        writeln!(out, "  ef {ef:3}: recall@{K} {recall:.4}, {qps:.0} queries/s")?;
+        let (distances, hops) = (distances / f64::from(queries.len), hops / f64::from(queries.len));
+        writeln!(
+            out,
+            "  ef {ef:3}: recall@{K} {recall:.4}, {qps:.0} queries/s, {distances:.0} distances, \
+             {hops:.0} hops"
+        )?;
     }
     Ok(())
 }
@@ -141,6 +159,22 @@ impl Vectors {
 
     fn chunks(&self) -> Vec<&[f32]> {
         self.floats.chunks(row_stride(self.dims) << CHUNK_LOG2).collect()
+    }
+
+    /// The codes of each chunk.
+    fn codes(&self, code: Code) -> Vec<Vec<i8>> {
+        let mut encoder = Encoder::new(code, self.dims);
+        let len = code.len_bytes(self.dims);
+        let mut bytes = vec![0; len];
+        let mut encode = |chunk: &[f32]| {
+            let mut codes = Vec::with_capacity(chunk.len() / row_stride(self.dims) * len);
+            for vector in chunk.chunks(row_stride(self.dims)) {
+                encoder.encode(vector, &mut bytes);
+                codes.extend(bytes.iter().map(|byte| byte.cast_signed()));
+            }
+            codes
+        };
+        self.chunks().into_iter().map(&mut encode).collect()
     }
 
     fn row(&self, row: u32) -> &[f32] {

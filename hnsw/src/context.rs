@@ -6,22 +6,47 @@ use std::fmt;
 
 use crate::key::Key;
 use crate::pool::Pool;
+use crate::space::Aim;
 use crate::visited::Visited;
 
 /// What one search needs besides the graph. One thread uses it at a time, for any graph, for
 /// searches and insertions alike; it grows with the largest graph and beam and never shrinks.
 #[derive(Clone, Default)]
 pub struct SearchContext {
+    pub(crate) beam: Beam,
+    /// The query as the walk compares it.
+    pub(crate) aim: Aim,
+    /// The query as vectors are compared.
+    pub(crate) exact: Aim,
+    /// What is put in order by exact distances.
+    pub(crate) ranked: Vec<Key>,
+}
+
+/// The memory of a walk.
+#[derive(Clone, Default)]
+pub(crate) struct Beam {
     pub(crate) visited: Visited,
     pub(crate) pool: Pool,
-    /// Links of the row at hand that were not seen before, and their distances.
+    /// Links of the row at hand that were not seen before.
     pub(crate) fresh: Vec<u32>,
-    pub(crate) distances: Vec<f32>,
     /// Beam of the searches that the pool does not serve: rows to follow, and the best found.
     pub(crate) open: BinaryHeap<Reverse<Key>>,
     pub(crate) found: BinaryHeap<Key>,
-    /// The query, padded to a stride.
-    pub(crate) query: Vec<f32>,
+    pub(crate) effort: Effort,
+}
+
+/// What a search cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Effort {
+    /// Rows whose links were followed on layer 0.
+    pub hops: u32,
+    /// Distances computed on layer 0.
+    pub distances: u32,
+    /// Distances computed on the layers above.
+    pub upper_distances: u32,
+    /// Rows put in order by exact distances, where the walk compared codes.
+    pub ranked: u32,
 }
 
 impl SearchContext {
@@ -31,13 +56,27 @@ impl SearchContext {
         Self::default()
     }
 
+    /// What the last search cost.
+    #[must_use]
+    pub fn effort(&self) -> Effort {
+        self.beam.effort
+    }
+
     /// Bytes it holds on the heap: about one a row of the largest graph searched, and a few
     /// kilobytes.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
+        let Self { beam, aim, exact, ranked } = self;
+        let aims = aim.memory_bytes() + exact.memory_bytes();
+        beam.memory_bytes() + aims + ranked.capacity() * size_of::<Key>()
+    }
+}
+
+impl Beam {
+    pub(crate) fn memory_bytes(&self) -> usize {
         let keys = self.open.capacity() + self.found.capacity();
-        let words = self.fresh.capacity() + self.distances.capacity() + self.query.capacity();
-        self.visited.memory_bytes() + self.pool.memory_bytes() + keys * size_of::<Key>() + words * 4
+        let memory = self.visited.memory_bytes() + self.pool.memory_bytes();
+        memory + keys * size_of::<Key>() + self.fresh.capacity() * size_of::<u32>()
     }
 }
 

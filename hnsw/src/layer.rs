@@ -20,7 +20,7 @@ pub(crate) fn layer_of(seed: u64, row: u32, m: u16) -> u8 {
 }
 
 /// Output `count` (from 1) of the generator splitmix64 (Steele, Lea and Flood, 2014) from `seed`.
-fn splitmix64(seed: u64, count: u64) -> u64 {
+pub(crate) fn splitmix64(seed: u64, count: u64) -> u64 {
     let mut z = seed.wrapping_add(count.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

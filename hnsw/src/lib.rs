@@ -37,8 +37,13 @@
 //! reachable by [`exact`] alone; so may the newest of very many copies of one vector.
 
 #![deny(unsafe_code)]
+#![expect(
+    clippy::inline_always,
+    reason = "a task takes on the instruction set of the function that it becomes part of"
+)]
 
 mod build;
+mod code;
 mod context;
 mod exact;
 mod executor;
@@ -53,12 +58,14 @@ mod pool;
 mod rows;
 mod search;
 mod select;
+mod space;
 mod vector;
 mod visited;
 mod walk;
 
 pub use build::{BATCH_ROWS_MAX, BatchPlan, BuildScratch, next_batch_end};
-pub use context::SearchContext;
+pub use code::{Code, CodeUnknown, Encoder};
+pub use context::{Effort, SearchContext};
 pub use exact::{exact, merge};
 pub use executor::{Executor, ExecutorError};
 pub use graph::Graph;

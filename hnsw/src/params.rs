@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use crate::Metric;
+use crate::code::Code;
 
 /// Most dimensions a vector may have.
 pub const DIMS_MAX: u32 = 65_536;
@@ -31,6 +32,9 @@ pub struct Params {
     pub ef_construction: u32,
     /// Decides, with the row number alone, on which layers a row stands.
     pub seed: u64,
+    /// What walks and builds compare in place of vectors. Never changes which rows there are, nor a
+    /// distance that a caller sees.
+    pub code: Code,
 }
 
 /// A parameter outside its limits.
@@ -65,7 +69,8 @@ impl Params {
     /// `seed` of [`Params::new`].
     pub const SEED_DEFAULT: u64 = 0x6761_6e6e_6574_0001;
 
-    /// The usual parameters: `m` 16, `ef_construction` 200, a fixed seed. Not yet validated.
+    /// The usual parameters: `m` 16, `ef_construction` 200, a fixed seed, codes of a byte a
+    /// component. Not yet validated.
     #[must_use]
     pub const fn new(dims: u32, metric: Metric) -> Self {
         Self {
@@ -74,6 +79,7 @@ impl Params {
             m: Self::M_DEFAULT,
             ef_construction: Self::EF_CONSTRUCTION_DEFAULT,
             seed: Self::SEED_DEFAULT,
+            code: Code::Sq8,
         }
     }
 

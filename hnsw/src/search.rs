@@ -2,10 +2,12 @@
 
 use std::mem::take;
 
-use crate::context::SearchContext;
-use crate::graph::Graph;
+use crate::context::{Effort, SearchContext};
+use crate::graph::{Entry, Graph};
+use crate::kernel::prefetch::prefetch;
 use crate::key::{Key, Neighbor};
 use crate::rows::Rows;
+use crate::space::{Measured, Space, measure};
 use crate::walk::{POOL_BEAM_MAX, Walk};
 
 impl Graph {
@@ -43,31 +45,14 @@ impl Graph {
             query.len(),
             self.params.dims,
         );
+        context.beam.effort = Effort::default();
         let Some(entry) = self.entry else { return };
         if k == 0 {
             return;
         }
-        let mut padded = take(&mut context.query);
-        padded.clear();
-        padded.extend_from_slice(query);
-        padded.resize(rows.stride(), 0.0);
-
-        let walk = Walk { graph: self, rows, query: &padded };
         let width = ef.max(k).min(self.len() as usize);
-        let start = walk.descend(entry, 0, context);
-        if live.is_none() && width <= POOL_BEAM_MAX {
-            walk.beam(start, 0, width, context);
-            out.extend(context.pool.keys().iter().take(k).map(|key| key.neighbor()));
-        } else {
-            walk.beam_of_live(start, 0, width, live.unwrap_or(&|_| true), context);
-            // The heap's array, sorted in place, so that its memory stays with the context.
-            let mut found = take(&mut context.found).into_vec();
-            found.sort_unstable();
-            out.extend(found.iter().take(k).map(|key: &Key| key.neighbor()));
-            found.clear();
-            context.found = found.into();
-        }
-        context.query = padded;
+        let search = Search { graph: self, rows, query, entry, k, width, live, context, out };
+        measure(self.kernel, rows, search);
     }
 
     pub(crate) fn check_rows(&self, rows: &Rows<'_>) {
@@ -76,3 +61,77 @@ impl Graph {
         assert!(rows.len() >= len, "{} rows for a graph of {len}", rows.len());
     }
 }
+
+/// A search, to be run in the space of its rows.
+struct Search<'a, 'o> {
+    graph: &'a Graph,
+    rows: &'a Rows<'a>,
+    query: &'a [f32],
+    entry: Entry,
+    k: usize,
+    width: usize,
+    live: Option<&'a dyn Fn(u32) -> bool>,
+    context: &'o mut SearchContext,
+    out: &'o mut Vec<Neighbor>,
+}
+
+impl Measured for Search<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<P: Space>(self, space: P) {
+        let Self { graph, rows, query, entry, k, width, live, context, out } = self;
+        let SearchContext { beam, aim, exact, ranked } = context;
+        exact.floats.clear();
+        exact.floats.extend_from_slice(query);
+        exact.floats.resize(rows.stride(), 0.0);
+        space.aim_at(&exact.floats, aim);
+        let walk = Walk { graph, space };
+        let start = walk.descend(aim, entry, 0, beam);
+        ranked.clear();
+        let more = (k / 2).max(width / RANKED_SHARE).max(RANKED_MORE);
+        let most = if P::IS_EXACT { k } else { k + more };
+        if live.is_none() && width <= POOL_BEAM_MAX {
+            walk.beam(aim, start, 0, width, beam);
+            ranked.extend(beam.pool.keys().iter().take(most));
+        } else {
+            walk.beam_of_live(aim, start, width, live.unwrap_or(&|_| true), beam);
+            // The heap's array, sorted in place, so that its memory stays with the context.
+            let mut found = take(&mut beam.found).into_vec();
+            found.sort_unstable();
+            ranked.extend(found.iter().take(most));
+            found.clear();
+            beam.found = found.into();
+        }
+        if !P::IS_EXACT {
+            rank(graph, rows, &exact.floats, ranked);
+            beam.effort.ranked = u32::try_from(ranked.len()).unwrap_or(u32::MAX);
+        }
+        out.extend(ranked.iter().take(k).map(|key| key.neighbor()));
+    }
+}
+
+/// Puts rows in order by their exact distances.
+fn rank(graph: &Graph, rows: &Rows<'_>, query: &[f32], ranked: &mut [Key]) {
+    for key in &*ranked {
+        prefetch(rows.row(key.row()));
+    }
+    let mut fours = ranked.chunks_exact_mut(4);
+    for four in &mut fours {
+        let found = [0, 1, 2, 3].map(|at: usize| four[at].row());
+        let distances = graph.kernel.distance4(query, found.map(|row| rows.row(row)));
+        for (key, distance) in four.iter_mut().zip(distances) {
+            *key = Key::new(distance, key.row());
+        }
+    }
+    for key in fours.into_remainder() {
+        *key = Key::new(graph.kernel.distance(query, rows.row(key.row())), key.row());
+    }
+    ranked.sort_unstable();
+}
+
+/// So many more rows than asked for are put in order by exact distances where a walk compares
+/// codes, at least: half as many again, this part of the beam, and so many. As a beam grows, no
+/// error of a code keeps a row out.
+const RANKED_SHARE: usize = 8;
+const RANKED_MORE: usize = 6;

@@ -1,8 +1,7 @@
 //! Which of many near rows a row should link to: near ones that do not hide behind each other.
 
-use crate::kernel::Kernel;
 use crate::key::Key;
-use crate::rows::Rows;
+use crate::space::{Aim, Space};
 
 /// One link in so many may lead to a copy of the row itself, where links are scarce.
 const COPIES_SHARE: usize = 4;
@@ -13,6 +12,7 @@ pub(crate) struct Selector {
     chosen: Vec<Key>,
     chosen_rows: Vec<u32>,
     copies: Vec<u32>,
+    aim: Aim,
 }
 
 impl Selector {
@@ -25,10 +25,10 @@ impl Selector {
     /// nearest in number are taken, a quarter of the list. They make a chain, so that each stays
     /// reachable as long as a beam sees them all: of more than `ef_construction` copies of one
     /// vector, the newest may have no link to them.
-    pub(crate) fn select(
+    #[inline(always)]
+    pub(crate) fn select<P: Space>(
         &mut self,
-        kernel: Kernel,
-        rows: &Rows<'_>,
+        space: P,
         row: u32,
         candidates: &[Key],
         count: usize,
@@ -39,7 +39,8 @@ impl Selector {
             return &self.chosen;
         }
         self.chosen_rows.clear();
-        let to_itself = Key::new(kernel.distance(rows.row(row), rows.row(row)), 0).distance();
+        space.aim(row, &mut self.aim);
+        let to_itself = Key::new(space.distance(&self.aim, row), 0).distance();
         let is_copy = |candidate: &Key| candidate.distance().to_bits() == to_itself.to_bits();
         self.copies.clear();
         self.copies.extend(candidates.iter().filter(|key| is_copy(key)).map(|key| key.row()));
@@ -53,8 +54,8 @@ impl Selector {
             if is_copy(&candidate) && !self.copies.contains(&candidate.row()) {
                 continue;
             }
-            let vector = rows.row(candidate.row());
-            if !kernel.any_nearer(vector, rows, &self.chosen_rows, candidate.distance()) {
+            space.aim(candidate.row(), &mut self.aim);
+            if !any_nearer(space, &self.aim, &self.chosen_rows, candidate.distance()) {
                 self.chosen.push(candidate);
                 self.chosen_rows.push(candidate.row());
             }
@@ -64,15 +65,29 @@ impl Selector {
 
     pub(crate) fn memory_bytes(&self) -> usize {
         let words = self.chosen_rows.capacity() + self.copies.capacity();
-        self.chosen.capacity() * size_of::<Key>() + words * size_of::<u32>()
+        let keys = self.chosen.capacity() * size_of::<Key>();
+        keys + words * size_of::<u32>() + self.aim.memory_bytes()
     }
+}
+
+/// Whether one of `rows` is nearer than `bound`. Stops at the first four that say so.
+#[inline(always)]
+fn any_nearer<P: Space>(space: P, aim: &Aim, rows: &[u32], bound: f32) -> bool {
+    let (fours, rest) = rows.as_chunks::<4>();
+    for four in fours {
+        if space.distance4(aim, *four).iter().any(|&distance| distance < bound) {
+            return true;
+        }
+    }
+    rest.iter().any(|&row| space.distance(aim, row) < bound)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::Isa;
-    use crate::{Metric, row_stride};
+    use crate::kernel::Scalar;
+    use crate::space::Exact;
+    use crate::{Metric, Rows, row_stride};
 
     /// The rows chosen for the first of `points` out of all others.
     fn select(metric: Metric, points: &[[f32; 2]], count: usize) -> Vec<u32> {
@@ -84,12 +99,14 @@ mod tests {
         let chunks = [&floats[..]];
         let len = u32::try_from(points.len()).unwrap();
         let rows = Rows::new(2, 10, &chunks, len);
-        let kernel = Kernel::new(Isa::detect(), metric);
-        let key = |row| Key::new(kernel.distance(rows.row(0), rows.row(row)), row);
+        let space = Exact { rows: &rows, metric, simd: Scalar };
+        let mut aim = Aim::default();
+        space.aim(0, &mut aim);
+        let key = |row| Key::new(space.distance(&aim, row), row);
         let mut candidates: Vec<Key> = (1..len).map(key).collect();
         candidates.sort_unstable();
         let mut selector = Selector::default();
-        let chosen = selector.select(kernel, &rows, 0, &candidates, count);
+        let chosen = selector.select(space, 0, &candidates, count);
         chosen.iter().map(|key| key.row()).collect()
     }
 

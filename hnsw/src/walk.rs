@@ -1,128 +1,156 @@
 //! Walking the graph towards a query: down the upper layers, then a beam on one layer.
 //!
-//! Reads the graph and the rows, and leaves what it found in the context. Choosing where to begin
-//! and what to do with the answer is for `search` and `build`.
+//! Reads the graph and a space, and leaves what it found in the beam. Choosing where to begin and
+//! what to do with the answer is for `search` and `build`. Everything is `#[inline(always)]`: it is
+//! compiled as part of their tasks, once for each instruction set.
 
 use std::cmp::Reverse;
 
-use crate::context::SearchContext;
-use crate::graph::{Entry, Graph};
+use crate::context::Beam;
+use crate::graph::{Entry, Graph, NO_ROW};
 use crate::kernel::prefetch::prefetch;
 use crate::key::Key;
-use crate::rows::Rows;
+use crate::space::{Aim, Space};
 
 /// The widest beam kept in a sorted array: beyond, moving its tail costs more than a heap.
 pub(crate) const POOL_BEAM_MAX: usize = 1024;
 
-/// One query on one state of a graph. `query` is a stride long.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Walk<'a> {
+/// Walks on one state of a graph.
+#[derive(Clone, Copy)]
+pub(crate) struct Walk<'a, P> {
     pub(crate) graph: &'a Graph,
-    pub(crate) rows: &'a Rows<'a>,
-    pub(crate) query: &'a [f32],
+    pub(crate) space: P,
 }
 
-impl Walk<'_> {
+impl<P: Space> Walk<'_, P> {
     /// From `entry`, always to the nearest linked row, down to the layer above `floor`: the nearest
     /// row found, which stands on layer `floor` too.
-    pub(crate) fn descend(&self, entry: Entry, floor: u8, context: &mut SearchContext) -> Key {
-        let kernel = self.graph.kernel;
-        let distances = &mut context.distances;
-        let start = kernel.distance(self.query, self.rows.row(entry.row));
-        let mut nearest = Key::new(start, entry.row);
+    #[inline(always)]
+    pub(crate) fn descend(&self, aim: &Aim, entry: Entry, floor: u8, beam: &mut Beam) -> Key {
+        let mut nearest = Key::new(self.space.distance(aim, entry.row), entry.row);
         for layer in (floor + 1..=entry.layer).rev() {
             loop {
                 let links = self.graph.links(nearest.row(), layer);
                 for &link in links {
-                    prefetch(self.rows.row(link));
+                    self.space.prefetch(link);
                 }
-                kernel.distances(self.query, self.rows, links, distances);
-                let found = links.iter().zip(&*distances).map(|(&row, &d)| Key::new(d, row)).min();
-                match found {
-                    // Strictly nearer every time, so the loop ends.
-                    Some(found) if found < nearest => nearest = found,
-                    _ => break,
+                beam.effort.upper_distances += count(links);
+                let mut found = nearest;
+                self.each(aim, links, |key| found = found.min(key));
+                // Strictly nearer every time, so the loop ends.
+                if found == nearest {
+                    break;
                 }
+                nearest = found;
             }
         }
         nearest
     }
 
-    /// Leaves in `context.pool` the nearest `width` rows that a beam from `start` finds on `layer`.
-    pub(crate) fn beam(&self, start: Key, layer: u8, width: usize, context: &mut SearchContext) {
-        context.visited.begin(self.graph.len());
-        context.pool.begin(width);
-        context.visited.insert(start.row());
-        context.pool.insert(start);
-        while let Some(next) = context.pool.follow_next() {
-            if let Some(after) = context.pool.peek() {
+    /// Leaves in `beam.pool` the nearest `width` rows that a beam from `start` finds on `layer`.
+    #[inline(always)]
+    pub(crate) fn beam(&self, aim: &Aim, start: Key, layer: u8, width: usize, beam: &mut Beam) {
+        beam.visited.begin(self.graph.len());
+        beam.pool.begin(width);
+        beam.visited.insert(start.row());
+        beam.pool.insert(start);
+        while let Some(next) = beam.pool.follow_next() {
+            if let Some(after) = beam.pool.peek() {
                 prefetch(self.graph.list(after.row(), layer));
             }
-            self.score_fresh_links(next.row(), layer, context);
-            for (&row, &distance) in context.fresh.iter().zip(&context.distances) {
-                context.pool.insert(Key::new(distance, row));
-            }
+            self.gather_fresh(next.row(), layer, beam);
+            let Beam { fresh, pool, .. } = beam;
+            self.each(aim, fresh, |key| pool.insert(key));
         }
     }
 
-    /// Leaves in `context.found` the nearest `width` rows that are live, among those a beam from
+    /// Leaves in `beam.found` the nearest `width` rows that are live, among those a beam from
     /// `start` finds on `layer`. Rows that are not live lead on but do not count.
     ///
     /// With every row live this finds what [`Walk::beam`] does. Cost: as that of a beam of `width`
     /// divided by the share of live rows near the query, in the worst case all rows.
+    #[inline(always)]
     pub(crate) fn beam_of_live(
         &self,
+        aim: &Aim,
         start: Key,
-        layer: u8,
         width: usize,
         live: &dyn Fn(u32) -> bool,
-        context: &mut SearchContext,
+        beam: &mut Beam,
     ) {
-        context.visited.begin(self.graph.len());
-        context.open.clear();
-        context.found.clear();
-        context.visited.insert(start.row());
-        context.open.push(Reverse(start));
+        beam.visited.begin(self.graph.len());
+        beam.open.clear();
+        beam.found.clear();
+        beam.visited.insert(start.row());
+        beam.open.push(Reverse(start));
         if live(start.row()) {
-            context.found.push(start);
+            beam.found.push(start);
         }
-        while let Some(Reverse(next)) = context.open.pop() {
-            if context.found.len() == width && context.found.peek().is_some_and(|far| next > *far) {
+        while let Some(Reverse(next)) = beam.open.pop() {
+            if beam.found.len() == width && beam.found.peek().is_some_and(|far| next > *far) {
                 break;
             }
-            if let Some(Reverse(after)) = context.open.peek() {
-                prefetch(self.graph.list(after.row(), layer));
+            if let Some(Reverse(after)) = beam.open.peek() {
+                prefetch(self.graph.list(after.row(), 0));
             }
-            self.score_fresh_links(next.row(), layer, context);
-            for (&row, &distance) in context.fresh.iter().zip(&context.distances) {
-                let key = Key::new(distance, row);
-                let is_full = context.found.len() == width;
-                if is_full && context.found.peek().is_some_and(|far| key >= *far) {
-                    continue;
+            self.gather_fresh(next.row(), 0, beam);
+            let Beam { fresh, open, found, .. } = beam;
+            self.each(aim, fresh, |key| {
+                let is_full = found.len() == width;
+                if is_full && found.peek().is_some_and(|far| key >= *far) {
+                    return;
                 }
-                context.open.push(Reverse(key));
-                if live(row) {
+                open.push(Reverse(key));
+                if live(key.row()) {
                     if is_full {
-                        context.found.pop();
+                        found.pop();
                     }
-                    context.found.push(key);
+                    found.push(key);
                 }
-            }
+            });
         }
     }
 
-    /// The links of `row` not seen before into `context.fresh`, their distances beside them. In two
-    /// passes, so that all rows are on their way from memory before the first is read.
-    #[inline]
-    fn score_fresh_links(&self, row: u32, layer: u8, context: &mut SearchContext) {
-        context.fresh.clear();
-        for &link in self.graph.links(row, layer) {
-            if context.visited.insert(link) {
-                prefetch(self.rows.row(link));
-                context.fresh.push(link);
+    /// The links of `row` not seen before into `beam.fresh`, each asked for as soon as it is known,
+    /// so that all of them are on their way from memory before the first is read.
+    #[inline(always)]
+    fn gather_fresh(&self, row: u32, layer: u8, beam: &mut Beam) {
+        let Beam { visited, fresh, effort, .. } = beam;
+        let list = self.graph.list(row, layer);
+        fresh.resize(list.len(), 0);
+        let mut fresh_len = 0;
+        for &link in list {
+            if link == NO_ROW {
+                break;
+            }
+            let is_new = visited.insert(link);
+            // Without a branch that nobody could foretell.
+            fresh[fresh_len] = link;
+            fresh_len += usize::from(is_new);
+            self.space.prefetch(link);
+        }
+        fresh.truncate(fresh_len);
+        effort.hops += 1;
+        effort.distances += count(fresh);
+    }
+
+    /// Gives each row with its distance to `take`, in order.
+    #[inline(always)]
+    fn each(&self, aim: &Aim, rows: &[u32], mut take: impl FnMut(Key)) {
+        let (fours, rest) = rows.as_chunks::<4>();
+        for four in fours {
+            let distances = self.space.distance4(aim, *four);
+            for (row, distance) in four.iter().zip(distances) {
+                take(Key::new(distance, *row));
             }
         }
-        let SearchContext { fresh, distances, .. } = context;
-        self.graph.kernel.distances(self.query, self.rows, fresh, distances);
+        for &row in rest {
+            take(Key::new(self.space.distance(aim, row), row));
+        }
     }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "links of a row")]
+fn count(rows: &[u32]) -> u32 {
+    rows.len() as u32
 }

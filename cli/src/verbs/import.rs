@@ -123,6 +123,7 @@ fn params_of(args: &ImportArgs, file: &VectorFile, database: &Db) -> Params {
         metric: args.metric,
         m: args.m.unwrap_or(usual.m),
         ef_construction: args.ef_construction.unwrap_or(usual.ef_construction),
+        code: args.code.unwrap_or(usual.code),
         ..usual
     }
 }

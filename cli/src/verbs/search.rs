@@ -29,6 +29,7 @@ struct Measured {
     ef: u32,
     recall: Option<f64>,
     qps: f64,
+    mean_us: f64,
     p50_us: f64,
     p99_us: f64,
 }
@@ -134,6 +135,7 @@ impl Search<'_> {
     /// Runs all queries at one beam width.
     fn measure(&self, ef: u32, kth: Option<&[f64]>) -> Result<(Measured, Vec<Vec<Hit>>), Failure> {
         let mut options = SearchOptions::new(self.k);
+        options.exact = self.args.exact;
         options.ef = usize::try_from(ef).unwrap_or(usize::MAX);
         let threads = usize::from(self.args.threads);
         let name = &self.collection.name;
@@ -160,6 +162,7 @@ impl Search<'_> {
             ef,
             recall,
             qps: run.queries_a_second(),
+            mean_us: run.latencies.mean_us(),
             p50_us: run.latencies.percentile_us(50),
             p99_us: run.latencies.percentile_us(99),
         };
@@ -189,13 +192,15 @@ fn text(answer: &Answer) -> String {
              {open_ms:.1} ms"
         ),
         format!(
-            "{:>6}  {:>8}  {:>10}  {:>10}  {:>10}",
-            "ef", "recall", "queries/s", "p50 us", "p99 us"
+            "{:>6}  {:>8}  {:>10}  {:>10}  {:>10}  {:>10}",
+            "ef", "recall", "queries/s", "mean us", "p50 us", "p99 us"
         ),
     ];
-    lines.extend(results.iter().map(|Measured { ef, recall, qps, p50_us, p99_us }| {
+    lines.extend(results.iter().map(|Measured { ef, recall, qps, mean_us, p50_us, p99_us }| {
         let recall = recall.map_or("-".to_string(), |recall| format!("{recall:.4}"));
-        format!("{ef:>6}  {recall:>8}  {qps:>10.1}  {p50_us:>10.1}  {p99_us:>10.1}")
+        format!(
+            "{ef:>6}  {recall:>8}  {qps:>10.1}  {mean_us:>10.1}  {p50_us:>10.1}  {p99_us:>10.1}"
+        )
     }));
     lines.join("\n")
 }

@@ -86,6 +86,7 @@ struct Collection {
     metric: String,
     m: u16,
     ef_construction: u32,
+    code: String,
     in_graph: u64,
     dead: u64,
     bytes: u64,
@@ -188,6 +189,7 @@ impl Collection {
             metric: found.params.metric.to_string(),
             m: found.params.m,
             ef_construction: found.params.ef_construction,
+            code: found.params.code.to_string(),
             in_graph: found.in_graph,
             dead: found.dead,
             bytes: found.bytes,
@@ -200,12 +202,14 @@ fn text(answer: &Answer) -> String {
     let mut lines = Vec::new();
     let mut line = |head: &str, rest: String| lines.push(format!("{head:<11} {rest}"));
     for (name, found) in &answer.collections {
-        let Collection { rows, dims, metric, m, ef_construction, in_graph, dead, bytes } = found;
+        let Collection { rows, dims, metric, m, ef_construction, code, in_graph, dead, bytes } =
+            found;
         line(
             "collection",
             format!(
                 "{name}: {rows} rows of {dims} dimensions, {metric}, m {m}, ef_construction \
-                 {ef_construction}; {in_graph} in the graph, {dead} dead, {:.1} MiB in memory",
+                 {ef_construction}, code {code}; {in_graph} in the graph, {dead} dead, {:.1} MiB \
+                 in memory",
                 mebibytes(*bytes)
             ),
         );

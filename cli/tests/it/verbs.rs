@@ -168,7 +168,7 @@ fn search_finds_the_nearest_and_measures() {
 
         let text = gannet(&search(&place, &file, &["--ef", "16"])).text();
         let words: Vec<&str> = text.lines().last().unwrap().split_whitespace().collect();
-        assert_eq!((words.len(), words[0], words[1]), (5, "16", "-"), "{text}");
+        assert_eq!((words.len(), words[0], words[1]), (6, "16", "-"), "{text}");
         let answer = gannet(&search(&place, &file, &["--ef", "16", "--json"])).json();
         assert_eq!(answer["results"][0]["recall"], Value::Null, "no truth, no recall");
     });

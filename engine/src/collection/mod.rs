@@ -14,7 +14,9 @@ pub(crate) use frozen::FrozenCollection;
 
 use crate::id::Id;
 use dead::DeadRows;
-use gannet_hnsw::{BatchPlan, BuildScratch, Executor, Graph, Metric, Params, Rows, normalise};
+use gannet_hnsw::{
+    BatchPlan, BuildScratch, Encoder, Executor, Graph, Metric, Params, Rows, normalise,
+};
 use rows::RowStore;
 use std::collections::HashMap;
 use std::ops::Deref;
@@ -26,6 +28,9 @@ pub(crate) struct Collection<V> {
     pub(crate) name: String,
     pub(crate) params: Params,
     rows: RowStore<V>,
+    /// The code of each row; `None` where rows have none.
+    codes: Option<RowStore<V>>,
+    encoder: Encoder,
     /// Length of each row before it was normalised; empty unless the metric is cosine.
     norms: Vec<f32>,
     ids: Vec<Id>,
@@ -42,7 +47,9 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
         Self {
             id,
             name,
-            rows: RowStore::new(params.dims),
+            rows: RowStore::of_vectors(params.dims),
+            codes: RowStore::of_codes(params.code, params.dims),
+            encoder: Encoder::new(params.code, params.dims),
             norms: Vec::new(),
             ids: Vec::new(),
             index: HashMap::new(),
@@ -108,13 +115,13 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
 
     /// Runs `read` with all rows.
     pub(crate) fn with_rows<T>(&self, read: impl FnOnce(&Rows<'_>) -> T) -> T {
-        with_rows(self.params.dims, &self.rows, read)
+        with_rows(&self.params, &self.rows, self.codes.as_ref(), read)
     }
 
     /// Rows and graph as they are now, to plan what the graph takes in next.
     pub(crate) fn planner(&self) -> Planner<V> {
-        let (dims, rows) = (self.params.dims, self.rows.clone());
-        Planner { dims, rows, graph: Arc::clone(&self.graph) }
+        let (params, rows, codes) = (self.params.clone(), self.rows.clone(), self.codes.clone());
+        Planner { params, rows, codes, graph: Arc::clone(&self.graph) }
     }
 
     /// Links a planned batch. The planner is gone.
@@ -148,7 +155,9 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
         }
         let cosine = self.params.metric == Metric::Cosine;
         let mut norm = 1.0;
-        self.rows.push(|floats| {
+        let (codes, encoder) = (&mut self.codes, &mut self.encoder);
+        self.rows.push(|bytes| {
+            let floats: &mut [f32] = bytemuck::cast_slice_mut(bytes);
             for (float, bytes) in floats.iter_mut().zip(vector.chunks_exact(4)) {
                 *float = f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
             }
@@ -157,7 +166,12 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
             } else if gannet_hnsw::check_finite(floats).is_err() {
                 return Err("vector");
             }
-            Ok(())
+            codes.as_mut().map_or(Ok(()), |codes| {
+                codes.push(|code| {
+                    encoder.encode(floats, code);
+                    Ok(())
+                })
+            })
         })?;
         if cosine {
             self.norms.push(norm);
@@ -184,21 +198,23 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
         Ok(())
     }
 
-    /// Bytes of memory: rows, norms, ids and graph.
+    /// Bytes of memory: rows, codes, norms, ids and graph.
     pub(crate) fn memory_bytes(&self) -> u64 {
         let id_bytes = |id: &Id| if let Id::Bytes(bytes) = id { 2 * bytes.len() } else { 0 };
         let ids = self.ids.len() * size_of::<Id>()
             + self.index.capacity() * (size_of::<Id>() + size_of::<u32>() + 1)
             + self.ids.iter().map(id_bytes).sum::<usize>();
         let norms = self.norms.capacity() * size_of::<f32>();
-        (self.rows.memory_bytes() + norms + ids + self.graph.memory_bytes()) as u64
+        let codes = self.codes.as_ref().map_or(0, RowStore::memory_bytes);
+        (self.rows.memory_bytes() + codes + norms + ids + self.graph.memory_bytes()) as u64
     }
 }
 
 /// A collection at one moment, as a graph is built from it.
 pub(crate) struct Planner<V> {
-    dims: u32,
+    params: Params,
     rows: RowStore<V>,
+    codes: Option<RowStore<V>>,
     graph: Arc<Graph>,
 }
 
@@ -211,15 +227,20 @@ impl<V: Deref<Target = [u8]>> Planner<V> {
         scratch: &mut BuildScratch,
     ) -> BatchPlan {
         let plan = |rows: &Rows<'_>| self.graph.plan_batch(rows, end, executor, scratch);
-        with_rows(self.dims, &self.rows, plan)
+        with_rows(&self.params, &self.rows, self.codes.as_ref(), plan)
     }
 }
 
 fn with_rows<V: Deref<Target = [u8]>, T>(
-    dims: u32,
+    params: &Params,
     rows: &RowStore<V>,
+    codes: Option<&RowStore<V>>,
     read: impl FnOnce(&Rows<'_>) -> T,
 ) -> T {
     let chunks = rows.chunks();
-    read(&Rows::new(dims, rows.rows_per_chunk_log2(), &chunks, rows.len()))
+    let vectors = Rows::new(params.dims, rows.rows_per_chunk_log2(), &chunks, rows.len());
+    match codes {
+        None => read(&vectors),
+        Some(codes) => read(&vectors.with_codes(params.code, &codes.chunks())),
+    }
 }

@@ -1,21 +1,22 @@
-//! Rows in chunks: each chunk is memory that grows, or a view of a sealed file.
+//! Rows of one length in chunks, vectors or codes: each chunk is memory that grows, or a view of a
+//! sealed file.
 //!
-//! Keeps rows 64-byte aligned and zero-padded to the stride that the kernels want. A chunk holds a
-//! power of two of rows, about 4 MiB of them, so that a row is found by a shift. A clone shares the
-//! chunks: it is the rows at one moment, for the price of a copy of the last chunk when that grows.
+//! Keeps chunks 64-byte aligned. A chunk holds a power of two of rows, about 4 MiB of vectors, so
+//! that a row is found by a shift; codes are in chunks of as many rows. A clone shares the chunks:
+//! it is the rows at one moment, for the price of a copy of the last chunk when that grows.
 
 use crate::sealed::Verified;
-use gannet_hnsw::row_stride;
+use bytemuck::AnyBitPattern;
+use gannet_hnsw::{Code, row_stride};
 use gannet_storage::AlignedBuf;
 use std::ops::Deref;
 use std::sync::Arc;
 
 const CHUNK_LEN_BYTES: usize = 4 << 20;
-const FLOAT: usize = size_of::<f32>();
 
-/// All rows of a collection.
+/// All vectors of a collection, or all codes.
 pub(crate) struct RowStore<V> {
-    stride: usize,
+    row_len: usize,
     log2: u32,
     chunks: Vec<Arc<Chunk<V>>>,
     len: u32,
@@ -30,16 +31,24 @@ enum Chunk<V> {
 
 impl<V> Clone for RowStore<V> {
     fn clone(&self) -> Self {
-        let Self { stride, log2, ref chunks, len } = *self;
-        Self { stride, log2, chunks: chunks.clone(), len }
+        let Self { row_len, log2, ref chunks, len } = *self;
+        Self { row_len, log2, chunks: chunks.clone(), len }
     }
 }
 
 impl<V: Deref<Target = [u8]>> RowStore<V> {
-    pub(crate) fn new(dims: u32) -> Self {
-        let stride = row_stride(dims);
-        let rows = (CHUNK_LEN_BYTES / (FLOAT * stride)).max(1);
-        Self { stride, log2: rows.ilog2(), chunks: Vec::new(), len: 0 }
+    /// For vectors, zero-padded to the stride that the kernels want.
+    pub(crate) fn of_vectors(dims: u32) -> Self {
+        let row_len = size_of::<f32>() * row_stride(dims);
+        let rows = (CHUNK_LEN_BYTES / row_len).max(1);
+        Self { row_len, log2: rows.ilog2(), chunks: Vec::new(), len: 0 }
+    }
+
+    /// For codes of as many vectors; `None` where there are no codes.
+    pub(crate) fn of_codes(code: Code, dims: u32) -> Option<Self> {
+        let row_len = code.len_bytes(dims);
+        let log2 = Self::of_vectors(dims).log2;
+        (row_len > 0).then_some(Self { row_len, log2, chunks: Vec::new(), len: 0 })
     }
 
     pub(crate) fn len(&self) -> u32 {
@@ -51,7 +60,7 @@ impl<V: Deref<Target = [u8]>> RowStore<V> {
     }
 
     pub(crate) fn row_len_bytes(&self) -> usize {
-        FLOAT * self.stride
+        self.row_len
     }
 
     fn rows_per_chunk(&self) -> u32 {
@@ -62,10 +71,10 @@ impl<V: Deref<Target = [u8]>> RowStore<V> {
         self.row_len_bytes() << self.log2
     }
 
-    /// Each chunk's floats; all but the last hold exactly a chunk's rows.
-    pub(crate) fn chunks<'s>(&'s self) -> Vec<&'s [f32]> {
+    /// Each chunk's floats or codes; all but the last hold exactly a chunk's rows.
+    pub(crate) fn chunks<'s, T: AnyBitPattern>(&'s self) -> Vec<&'s [T]> {
         let full = self.chunk_len_bytes();
-        let floats = |chunk: &'s Arc<Chunk<V>>| -> &'s [f32] {
+        let items = |chunk: &'s Arc<Chunk<V>>| -> &'s [T] {
             let bytes: &[u8] = match &**chunk {
                 Chunk::Memory(bytes) => &bytes[..bytes.len().min(full)],
                 Chunk::View(bytes) => bytes,
@@ -74,7 +83,7 @@ impl<V: Deref<Target = [u8]>> RowStore<V> {
             let whole_rows = bytes.len() / self.row_len_bytes() * self.row_len_bytes();
             bytemuck::cast_slice(&bytes[..whole_rows])
         };
-        self.chunks.iter().map(floats).collect()
+        self.chunks.iter().map(items).collect()
     }
 
     /// Bytes of `count` rows from `first` on as they stand in memory, at most to the end of a
@@ -90,15 +99,14 @@ impl<V: Deref<Target = [u8]>> RowStore<V> {
         }
     }
 
-    /// Appends a row: `fill` gets its floats, all zero. If it fails nothing is appended.
+    /// Appends a row: `fill` gets its bytes, all zero and aligned. If it fails nothing is appended.
     pub(crate) fn push<E>(
         &mut self,
-        fill: impl FnOnce(&mut [f32]) -> Result<(), E>,
+        fill: impl FnOnce(&mut [u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        let row_len = self.row_len_bytes();
-        let row = self.room_for(1);
-        let floats = bytemuck::cast_slice_mut(&mut row[..row_len]);
-        fill(floats).inspect_err(|_| row[..row_len].fill(0))?;
+        let row_len = self.row_len;
+        let row = &mut self.room_for(1)[..row_len];
+        fill(row).inspect_err(|_| row.fill(0))?;
         self.len += 1;
         Ok(())
     }
@@ -176,10 +184,10 @@ mod tests {
     #[test]
     fn rows_are_padded_aligned_and_found_across_chunks() {
         let dims = 16_000; // 64 rows a chunk
-        let mut store = RowStore::<Vec<u8>>::new(dims);
+        let mut store = RowStore::<Vec<u8>>::of_vectors(dims);
         for row in 0..150_u16 {
-            let fill = |floats: &mut [f32]| {
-                floats[0] = f32::from(row);
+            let fill = |bytes: &mut [u8]| {
+                bytes[..4].copy_from_slice(&f32::from(row).to_le_bytes());
                 Ok::<(), ()>(())
             };
             store.push(fill).unwrap();
@@ -193,33 +201,37 @@ mod tests {
             assert_eq!(floats[0].to_bits(), f32::from(row).to_bits());
             assert_eq!(floats.as_ptr().addr() % 64, 0);
         }
-        let mut copy = RowStore::<Vec<u8>>::new(dims);
+        let mut copy = RowStore::<Vec<u8>>::of_vectors(dims);
         let mut first = 0;
         while first < 150 {
             let bytes = store.bytes(first, 40);
             copy.push_bytes(bytes);
             first = copy.len();
         }
-        assert_eq!(copy.chunks().concat()[..], chunks.concat()[..copy.chunks().concat().len()]);
+        let copied = copy.chunks::<f32>().concat();
+        assert_eq!(copied[..], chunks.concat()[..copied.len()]);
     }
 
     #[test]
     fn a_clone_stays_as_it_was_while_rows_are_added() {
-        let mut store = RowStore::<Vec<u8>>::new(16_000);
+        let mut store = RowStore::<Vec<u8>>::of_vectors(16_000);
         let push = |store: &mut RowStore<_>, first: f32| {
-            let fill = |floats: &mut [f32]| {
-                floats[0] = first;
+            let fill = |bytes: &mut [u8]| {
+                bytes[..4].copy_from_slice(&first.to_le_bytes());
                 Ok::<(), ()>(())
             };
             store.push(fill).unwrap();
         };
         (0..70_u16).for_each(|row| push(&mut store, row.into()));
         let then = store.clone();
-        let was = then.chunks().concat();
+        let was = then.chunks::<f32>().concat();
         (70..200_u16).for_each(|row| push(&mut store, row.into()));
         assert!(store.push(|_| Err(())).is_err());
         assert_eq!((then.len(), store.len()), (70, 200));
-        assert_eq!(then.chunks().concat(), was);
-        assert_eq!(store.chunks().concat()[..was.len().min(70 * 16_000)], was[..70 * 16_000]);
+        assert_eq!(then.chunks::<f32>().concat(), was);
+        assert_eq!(
+            store.chunks::<f32>().concat()[..was.len().min(70 * 16_000)],
+            was[..70 * 16_000]
+        );
     }
 }

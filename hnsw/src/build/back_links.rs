@@ -6,10 +6,10 @@ use super::PlannedList;
 use super::sight::Sight;
 use crate::executor::Executor;
 use crate::graph::Graph;
-use crate::kernel::prefetch::prefetch;
 use crate::key::Key;
 use crate::rows::Rows;
 use crate::select::Selector;
+use crate::space::{Aim, Measured, Space, measure};
 
 /// Lists a thread takes at a time.
 const LISTS_A_TASK: usize = 64;
@@ -43,8 +43,8 @@ pub(super) fn plan(
     let groups: Vec<&[BackLink]> =
         back_links.chunk_by(|a, b| (a.target, a.layer) == (b.target, b.layer)).collect();
     let changed = exec.map(groups.len().div_ceil(LISTS_A_TASK), |task| {
-        let mut planner = Planner { graph, rows, sights, memory: Memory::default() };
-        groups[task_range(task, groups.len())].iter().map(|group| planner.plan(group)).collect()
+        let groups = &groups[task_range(task, groups.len())];
+        measure(graph.kernel, rows, Planner { graph, sights, groups, memory: Memory::default() })
     });
     let own = sights.iter().map(|sight| PlannedList {
         row: sight.row,
@@ -61,27 +61,37 @@ fn task_range(task: usize, count: usize) -> Range<usize> {
 
 struct Planner<'a> {
     graph: &'a Graph,
-    rows: &'a Rows<'a>,
     sights: &'a [Sight],
+    groups: &'a [&'a [BackLink]],
     memory: Memory,
 }
 
 #[derive(Default)]
 struct Memory {
     links: Vec<u32>,
-    distances: Vec<f32>,
     candidates: Vec<Key>,
     selector: Selector,
+    aim: Aim,
+}
+
+impl Measured for Planner<'_> {
+    type Output = Vec<PlannedList>;
+
+    #[inline(always)]
+    fn run<P: Space>(mut self, space: P) -> Vec<PlannedList> {
+        self.groups.iter().map(|group| self.plan(space, group)).collect()
+    }
 }
 
 impl Planner<'_> {
     /// The list of one target with its new links: appended while there is room, else chosen anew.
-    fn plan(&mut self, group: &[BackLink]) -> PlannedList {
+    #[inline(always)]
+    fn plan<P: Space>(&mut self, space: P, group: &[BackLink]) -> PlannedList {
         let BackLink { target: row, layer, .. } = group[0];
         let links_max = self.graph.params.links_max(layer);
         self.load_links(row, layer);
         if self.memory.links.len() + group.len() > links_max {
-            self.choose_anew(row, group, links_max);
+            self.choose_anew(space, row, group, links_max);
         } else {
             self.memory.links.extend(group.iter().map(|back_link| back_link.source.row()));
         }
@@ -102,18 +112,19 @@ impl Planner<'_> {
         self.memory.links.extend(self.sights[at].links.iter().map(|link| link.row()));
     }
 
-    fn choose_anew(&mut self, row: u32, group: &[BackLink], links_max: usize) {
-        let Memory { links, distances, candidates, selector } = &mut self.memory;
+    #[inline(always)]
+    fn choose_anew<P: Space>(&mut self, space: P, row: u32, group: &[BackLink], links_max: usize) {
+        let Memory { links, candidates, selector, aim } = &mut self.memory;
         for &link in &*links {
-            prefetch(self.rows.row(link));
+            space.prefetch(link);
         }
-        let kernel = self.graph.kernel;
-        kernel.distances(self.rows.row(row), self.rows, links, distances);
+        space.aim(row, aim);
         candidates.clear();
-        candidates.extend(links.iter().zip(&*distances).map(|(&link, &d)| Key::new(d, link)));
+        let distance = |&link: &u32| Key::new(space.distance(aim, link), link);
+        candidates.extend(links.iter().map(distance));
         candidates.extend(group.iter().map(|back_link| back_link.source));
         candidates.sort_unstable();
-        let chosen = selector.select(kernel, self.rows, row, candidates, links_max);
+        let chosen = selector.select(space, row, candidates, links_max);
         links.clear();
         links.extend(chosen.iter().map(|link| link.row()));
     }

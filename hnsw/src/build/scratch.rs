@@ -3,9 +3,10 @@
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
-use crate::context::SearchContext;
+use crate::context::Beam;
 use crate::key::Key;
 use crate::select::Selector;
+use crate::space::Aim;
 
 /// What planning needs besides the graph: about one byte a row and thread, and some kilobytes.
 /// Reused from batch to batch; it has no influence on results.
@@ -17,9 +18,9 @@ pub struct BuildScratch {
 /// The memory of one thread at work.
 #[derive(Default)]
 pub(crate) struct Worker {
-    pub(crate) context: SearchContext,
-    /// The batch's rows before the one at hand, and their distances from it.
-    pub(crate) mate_rows: Vec<u32>,
+    pub(crate) beam: Beam,
+    pub(crate) aim: Aim,
+    /// The batch's rows before the one at hand, by their distances from it.
     pub(crate) mates: Vec<Key>,
     pub(crate) selector: Selector,
 }
@@ -59,9 +60,9 @@ impl fmt::Debug for BuildScratch {
 
 impl Worker {
     fn memory_bytes(&self) -> usize {
-        self.context.memory_bytes()
+        self.beam.memory_bytes()
+            + self.aim.memory_bytes()
             + self.mates.capacity() * size_of::<Key>()
-            + self.mate_rows.capacity() * size_of::<u32>()
             + self.selector.memory_bytes()
     }
 }

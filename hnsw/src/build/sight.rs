@@ -1,11 +1,14 @@
 //! What each new row sees: its best links among the graph and the earlier rows of its batch.
 
+use std::ops::Range;
+
 use super::scratch::{BuildScratch, Worker};
 use crate::executor::Executor;
 use crate::graph::Graph;
 use crate::key::Key;
 use crate::layer::layer_of;
 use crate::rows::Rows;
+use crate::space::{Aim, Measured, Space, measure};
 use crate::walk::Walk;
 
 /// Rows a thread takes at a time.
@@ -34,7 +37,8 @@ pub(super) fn plan(
         let mut sights = Vec::new();
         scratch.with_worker(|worker| {
             for row in first..end.min(first + ROWS_A_TASK) {
-                plan_row(graph, rows, row, worker, &mut sights);
+                let planned = PlanRow { graph, row, worker, sights: &mut sights };
+                measure(graph.kernel, rows, planned);
             }
         });
         sights
@@ -42,50 +46,61 @@ pub(super) fn plan(
     planned.into_iter().flatten().collect()
 }
 
-fn plan_row(
-    graph: &Graph,
-    rows: &Rows<'_>,
+/// The links of one row, chosen in the space of its rows.
+struct PlanRow<'a, 'o> {
+    graph: &'a Graph,
     row: u32,
-    worker: &mut Worker,
-    sights: &mut Vec<Sight>,
-) {
-    let params = &graph.params;
-    let width = params.ef_construction as usize;
-    let query = rows.row(row);
-    let top = layer_of(params.seed, row, params.m);
-    measure_mates(graph, rows, row, worker);
+    worker: &'o mut Worker,
+    sights: &'o mut Vec<Sight>,
+}
 
-    let walk = Walk { graph, rows, query };
-    let mut start = graph.entry.map(|entry| {
-        let floor = top.min(entry.layer);
-        (walk.descend(entry, floor, &mut worker.context), floor)
-    });
-    for layer in (0..=top).rev() {
-        let context = &mut worker.context;
-        match &mut start {
-            Some((start, highest)) if layer <= *highest => {
-                walk.beam(*start, layer, width, context);
-                *start = context.pool.keys()[0];
+impl Measured for PlanRow<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<P: Space>(self, space: P) {
+        let Self { graph, row, worker, sights } = self;
+        let params = &graph.params;
+        let width = params.ef_construction as usize;
+        let top = layer_of(params.seed, row, params.m);
+        let Worker { beam, aim, mates, selector } = worker;
+        space.aim(row, aim);
+        measure_mates(space, graph.len()..row, aim, mates);
+
+        let walk = Walk { graph, space };
+        let mut start = graph.entry.map(|entry| {
+            let floor = top.min(entry.layer);
+            (walk.descend(aim, entry, floor, beam), floor)
+        });
+        for layer in (0..=top).rev() {
+            match &mut start {
+                Some((start, highest)) if layer <= *highest => {
+                    walk.beam(aim, *start, layer, width, beam);
+                    *start = beam.pool.keys()[0];
+                }
+                _ => beam.pool.begin(width),
             }
-            _ => context.pool.begin(width),
-        }
-        for &mate in &worker.mates {
-            if layer == 0 || layer_of(params.seed, mate.row(), params.m) >= layer {
-                context.pool.insert(mate);
+            for &mate in &*mates {
+                if layer == 0 || layer_of(params.seed, mate.row(), params.m) >= layer {
+                    beam.pool.insert(mate);
+                }
             }
+            let links = selector.select(space, row, beam.pool.keys(), usize::from(params.m));
+            sights.push(Sight { row, layer, links: links.into() });
         }
-        let (candidates, count) = (context.pool.keys(), usize::from(params.m));
-        let links = worker.selector.select(graph.kernel, rows, row, candidates, count).into();
-        sights.push(Sight { row, layer, links });
     }
 }
 
-/// The distances from `row` to every earlier row of its batch.
-fn measure_mates(graph: &Graph, rows: &Rows<'_>, row: u32, worker: &mut Worker) {
-    let Worker { context, mates, mate_rows, .. } = worker;
-    mate_rows.clear();
-    mate_rows.extend(graph.len()..row);
-    graph.kernel.distances(rows.row(row), rows, mate_rows, &mut context.distances);
+/// The distances of earlier rows of the batch.
+#[inline(always)]
+fn measure_mates<P: Space>(space: P, rows: Range<u32>, aim: &Aim, mates: &mut Vec<Key>) {
     mates.clear();
-    mates.extend(mate_rows.iter().zip(&context.distances).map(|(&row, &d)| Key::new(d, row)));
+    let mut row = rows.start;
+    while row + 4 <= rows.end {
+        let four = [row, row + 1, row + 2, row + 3];
+        let distances = space.distance4(aim, four);
+        mates.extend(four.iter().zip(distances).map(|(&row, distance)| Key::new(distance, row)));
+        row += 4;
+    }
+    mates.extend((row..rows.end).map(|row| Key::new(space.distance(aim, row), row)));
 }

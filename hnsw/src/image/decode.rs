@@ -6,6 +6,7 @@
 use super::fault::{GraphFault, LinkFault};
 use super::{HEADER_CRC_AT, HEADER_LEN, Layout, MAGIC, VERSION};
 use crate::Metric;
+use crate::code::Code;
 use crate::graph::{Entry, Graph, NO_ROW};
 use crate::layer::layer_of;
 use crate::params::{Params, ROWS_MAX};
@@ -82,12 +83,16 @@ impl Header {
         }
         let stored = u32::from_le_bytes(field(header, HEADER_CRC_AT));
         check_crc("header", stored, &header[..HEADER_CRC_AT])?;
-        check_zero(&header[44..48], 44)?;
+        check_zero(&header[45..48], 45)?;
         check_zero(&header[60..HEADER_CRC_AT], 60)?;
 
         let [metric, entry_layer] = field(header, 30);
         let Some(metric) = Metric::from_code(metric) else {
             return Err(GraphFault::Metric { found: metric });
+        };
+        let [code] = field(header, 44);
+        let Some(code) = Code::from_number(code) else {
+            return Err(GraphFault::Code { found: code });
         };
         let params = Params {
             dims: u32::from_le_bytes(field(header, 12)),
@@ -95,6 +100,7 @@ impl Header {
             m: u16::from_le_bytes(field(header, 28)),
             ef_construction: u32::from_le_bytes(field(header, 24)),
             seed: u64::from_le_bytes(field(header, 16)),
+            code,
         };
         params.validate()?;
         Ok(Self {
@@ -162,6 +168,7 @@ fn check_params(found: &Params, expected: &Params) -> Result<(), GraphFault> {
             ("m", u64::from(params.m)),
             ("ef_construction", u64::from(params.ef_construction)),
             ("seed", params.seed),
+            ("code", u64::from(params.code.number())),
         ]
     };
     for ((field, found), (_, expected)) in fields(found).into_iter().zip(fields(expected)) {

@@ -52,6 +52,12 @@ pub enum GraphFault {
         /// The code it says.
         found: u8,
     },
+    /// No code has this number.
+    #[error("graph image has code {found}: expected 0 or 1")]
+    Code {
+        /// The number it says.
+        found: u8,
+    },
     /// A parameter is out of its limits.
     #[error("graph image has invalid parameters")]
     Params {
@@ -62,7 +68,8 @@ pub enum GraphFault {
     /// The graph was built with other parameters than expected.
     #[error("graph image has {field} {found}, not {expected}")]
     ParamsDiffer {
-        /// `dims`, `metric` (by its code), `m`, `ef_construction` or `seed`.
+        /// `dims`, `metric` (by its code), `m`, `ef_construction`, `seed` or `code` (by its
+        /// number).
         field: &'static str,
         /// The value in the image.
         found: u64,

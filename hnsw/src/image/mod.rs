@@ -32,7 +32,8 @@
 //! | 32 | 4 | entry point: a row number; `0xffff_ffff` if there are no rows |
 //! | 36 | 4 | `n` |
 //! | 40 | 4 | `u` |
-//! | 44 | 4 | zero |
+//! | 44 | 1 | code: 0 none, 1 sq8 |
+//! | 45 | 3 | zero |
 //! | 48 | 8 | length of the image in bytes |
 //! | 56 | 4 | CRC-32 (IEEE) of everything after the header |
 //! | 60 | 64 | zero |
@@ -145,6 +146,7 @@ impl Graph {
         put(32, &entry.0.to_le_bytes());
         put(36, &self.len().to_le_bytes());
         put(40, &self.upper_starts[self.upper_starts.len() - 1].to_le_bytes());
+        put(44, &[self.params.code.number()]);
         put(48, &self.layout().len.to_le_bytes());
         put(56, &body_crc.to_le_bytes());
         let crc = crc32fast::hash(&header[..HEADER_CRC_AT]);

@@ -8,7 +8,7 @@ use std::arch::x86_64::{
     _mm256_extractf128_ps, _mm256_loadu_ps, _mm256_mul_ps, _mm256_setzero_ps, _mm256_sub_ps,
 };
 
-use super::{LANES, tail_block};
+use super::{LANES, Task, tail_block};
 
 /// Proof that this CPU and its system have AVX2: only [`Avx2::detect`] makes one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,17 @@ impl Avx2 {
     pub fn detect() -> Option<Self> {
         is_x86_feature_detected!("avx2").then_some(Self(()))
     }
+}
+
+/// Runs a task compiled for AVX2.
+#[inline]
+pub(super) fn run<T: Task>(proof: Avx2, task: T) -> T::Output {
+    #[target_feature(enable = "avx2")]
+    fn compiled<T: Task>(proof: Avx2, task: T) -> T::Output {
+        task.run(proof)
+    }
+    // SAFETY: as in `sum`.
+    unsafe { compiled(proof, task) }
 }
 
 /// What the truth's `sum` gives.
@@ -115,6 +126,7 @@ pub(super) fn fold_four_to_one(sums: [__m128; 4]) -> [f32; 4] {
     ]
 }
 
+#[inline]
 #[target_feature(enable = "avx2")]
 fn sum_blocks<const L2: bool>(a: &[f32], b: &[f32]) -> f32 {
     let (a_blocks, a_tail) = a.as_chunks::<LANES>();
@@ -129,6 +141,7 @@ fn sum_blocks<const L2: bool>(a: &[f32], b: &[f32]) -> f32 {
     fold_to_one(fold_to_four(sums))
 }
 
+#[inline]
 #[target_feature(enable = "avx2")]
 fn sum4_blocks<const L2: bool>(a: &[f32], b: [&[f32]; 4]) -> [f32; 4] {
     let (a_blocks, a_tail) = a.as_chunks::<LANES>();

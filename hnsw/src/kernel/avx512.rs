@@ -9,10 +9,10 @@ use std::arch::x86_64::{
 };
 
 use super::avx2::{fold_eight, fold_four_to_one, fold_to_one};
-use super::{LANES, tail_block};
+use super::{LANES, Task, tail_block};
 
-/// Proof that this CPU and its system have AVX-512 (and AVX2, which the last steps use): only
-/// [`Avx512::detect`] makes one.
+/// Proof that this CPU and its system have AVX-512 with its instructions on bytes (and AVX2, which
+/// the last steps use): only [`Avx512::detect`] makes one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Avx512(());
 
@@ -20,16 +20,29 @@ impl Avx512 {
     /// The proof, if it can be given.
     #[must_use]
     pub fn detect() -> Option<Self> {
-        let has = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx2");
+        let has = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx2");
         has.then_some(Self(()))
     }
+}
+
+/// Runs a task compiled for AVX-512.
+#[inline]
+pub(super) fn run<T: Task>(proof: Avx512, task: T) -> T::Output {
+    #[target_feature(enable = "avx512f,avx512bw,avx2")]
+    fn compiled<T: Task>(proof: Avx512, task: T) -> T::Output {
+        task.run(proof)
+    }
+    // SAFETY: as in `sum`.
+    unsafe { compiled(proof, task) }
 }
 
 /// What the truth's `sum` gives.
 #[inline]
 pub(super) fn sum<const L2: bool>(_proof: Avx512, a: &[f32], b: &[f32]) -> f32 {
-    // SAFETY: the CPU must have AVX-512F and AVX2. The proof says so, and only a detection makes
-    // one. A CPU without would stop at an illegal instruction.
+    // SAFETY: the CPU must have AVX-512F and BW, and AVX2. The proof says so, and only a detection
+    // makes one. A CPU without would stop at an illegal instruction.
     unsafe { sum_blocks::<L2>(a, b) }
 }
 
@@ -69,6 +82,7 @@ fn fold_to_four(sums: __m512) -> __m128 {
     fold_eight(_mm256_add_ps(low, high))
 }
 
+#[inline]
 #[target_feature(enable = "avx512f,avx2")]
 fn sum_blocks<const L2: bool>(a: &[f32], b: &[f32]) -> f32 {
     let (a_blocks, a_tail) = a.as_chunks::<LANES>();
@@ -83,6 +97,7 @@ fn sum_blocks<const L2: bool>(a: &[f32], b: &[f32]) -> f32 {
     fold_to_one(fold_to_four(sums))
 }
 
+#[inline]
 #[target_feature(enable = "avx512f,avx2")]
 fn sum4_blocks<const L2: bool>(a: &[f32], b: [&[f32]; 4]) -> [f32; 4] {
     let (a_blocks, a_tail) = a.as_chunks::<LANES>();

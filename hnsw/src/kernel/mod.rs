@@ -1,17 +1,24 @@
-//! Distances between vectors: one truth, one file an instruction set, chosen at run time.
+//! Sums over vectors and codes: one truth, one file an instruction set, chosen at run time.
 //!
-//! Every instruction set adds in the same order, to 16 partial sums, and rounds after each
-//! multiplication and each addition (no fused steps). So all of them give the same bits, and a
-//! graph does not depend on the CPU it was built on. `scalar` says what is computed; the other
-//! files say how to do it faster. Length, finiteness and unit length of vectors are checked
-//! elsewhere.
+//! Every instruction set adds floats in the same order, to 16 partial sums, and rounds after each
+//! multiplication and each addition (no fused steps); sums over codes are integers. So all of them
+//! give the same bits, and a graph does not depend on the CPU it was built on. `scalar` says what
+//! is computed; the other files say how to do it faster. A whole search is compiled for each
+//! instruction set ([`Task`]), so that the choice is made once a search, not once a distance.
+//! Length, finiteness and unit length of vectors are checked elsewhere.
 
 #[cfg(target_arch = "x86_64")]
 #[expect(unsafe_code, reason = "vector instructions: loads, and calls after detection")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 #[expect(unsafe_code, reason = "vector instructions: loads, and calls after detection")]
+mod avx2_codes;
+#[cfg(target_arch = "x86_64")]
+#[expect(unsafe_code, reason = "vector instructions: loads, and calls after detection")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+#[expect(unsafe_code, reason = "vector instructions: loads, and calls after detection")]
+mod avx512_codes;
 #[cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "the prefetch instruction"))]
 pub(crate) mod prefetch;
 mod scalar;
@@ -83,6 +90,18 @@ impl Isa {
         }
     }
 
+    /// Runs `task`, compiled for this instruction set.
+    #[inline]
+    pub(crate) fn run<T: Task>(self, task: T) -> T::Output {
+        match self {
+            Self::Scalar => task.run(Scalar),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(proof) => avx2::run(proof, task),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(proof) => avx512::run(proof, task),
+        }
+    }
+
     #[inline]
     fn sum<const L2: bool>(self, a: &[f32], b: &[f32]) -> f32 {
         match self {
@@ -103,6 +122,103 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             Self::Avx512(proof) => avx512::sum4::<L2>(proof, a, b),
         }
+    }
+}
+
+/// Work that is compiled once for each instruction set. `run` and all that is to be compiled with
+/// it is `#[inline(always)]`: code takes on the instruction set of the function it stands in.
+pub(crate) trait Task {
+    /// What comes of it.
+    type Output;
+
+    fn run<S: Simd>(self, simd: S) -> Self::Output;
+}
+
+/// An instruction set as a type. A value is a proof that this CPU has it.
+pub(crate) trait Simd: Copy {
+    /// The sum over `(a - b)^2` if `L2`, else over `a * b`; both of one length.
+    fn sum<const L2: bool>(self, a: &[f32], b: &[f32]) -> f32;
+
+    /// Four sums with one `a`; each is what `sum` gives.
+    fn sum4<const L2: bool>(self, a: &[f32], b: [&[f32]; 4]) -> [f32; 4];
+
+    /// The sum over `a * b`, which fits 32 bits: who makes `a` sees to that. Both of one length, a
+    /// multiple of 16.
+    fn dot_codes(self, a: &[i16], b: &[i8]) -> i32;
+
+    /// Four sums with one `a`; each is what `dot_codes` gives.
+    fn dot_codes4(self, a: &[i16], b: [&[i8]; 4]) -> [i32; 4];
+}
+
+/// Plain Rust as an instruction set.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scalar;
+
+impl Simd for Scalar {
+    #[inline(always)]
+    fn sum<const L2: bool>(self, a: &[f32], b: &[f32]) -> f32 {
+        scalar::sum::<L2>(a, b)
+    }
+
+    #[inline(always)]
+    fn sum4<const L2: bool>(self, a: &[f32], b: [&[f32]; 4]) -> [f32; 4] {
+        b.map(|b| scalar::sum::<L2>(a, b))
+    }
+
+    #[inline(always)]
+    fn dot_codes(self, a: &[i16], b: &[i8]) -> i32 {
+        scalar::dot_codes(a, b)
+    }
+
+    #[inline(always)]
+    fn dot_codes4(self, a: &[i16], b: [&[i8]; 4]) -> [i32; 4] {
+        b.map(|b| scalar::dot_codes(a, b))
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Simd for Avx2 {
+    #[inline(always)]
+    fn sum<const L2: bool>(self, a: &[f32], b: &[f32]) -> f32 {
+        avx2::sum::<L2>(self, a, b)
+    }
+
+    #[inline(always)]
+    fn sum4<const L2: bool>(self, a: &[f32], b: [&[f32]; 4]) -> [f32; 4] {
+        avx2::sum4::<L2>(self, a, b)
+    }
+
+    #[inline(always)]
+    fn dot_codes(self, a: &[i16], b: &[i8]) -> i32 {
+        avx2_codes::dot(self, a, b)
+    }
+
+    #[inline(always)]
+    fn dot_codes4(self, a: &[i16], b: [&[i8]; 4]) -> [i32; 4] {
+        avx2_codes::dot4(self, a, b)
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Simd for Avx512 {
+    #[inline(always)]
+    fn sum<const L2: bool>(self, a: &[f32], b: &[f32]) -> f32 {
+        avx512::sum::<L2>(self, a, b)
+    }
+
+    #[inline(always)]
+    fn sum4<const L2: bool>(self, a: &[f32], b: [&[f32]; 4]) -> [f32; 4] {
+        avx512::sum4::<L2>(self, a, b)
+    }
+
+    #[inline(always)]
+    fn dot_codes(self, a: &[i16], b: &[i8]) -> i32 {
+        avx512_codes::dot(self, a, b)
+    }
+
+    #[inline(always)]
+    fn dot_codes4(self, a: &[i16], b: [&[i8]; 4]) -> [i32; 4] {
+        avx512_codes::dot4(self, a, b)
     }
 }
 
@@ -184,28 +300,6 @@ impl Kernel {
         for &row in rest {
             out.push(self.distance(query, rows.row(row)));
         }
-    }
-
-    /// Whether one of the rows `ids` is nearer to `query` than `bound`. Stops at the first four
-    /// that say so.
-    ///
-    /// # Panics
-    /// If a row does not exist or `query` is not a stride long.
-    pub(crate) fn any_nearer(
-        self,
-        query: &[f32],
-        rows: &Rows<'_>,
-        ids: &[u32],
-        bound: f32,
-    ) -> bool {
-        let (fours, rest) = ids.as_chunks::<4>();
-        for four in fours {
-            let found = self.distance4(query, four.map(|row| rows.row(row)));
-            if found.iter().any(|&distance| distance < bound) {
-                return true;
-            }
-        }
-        rest.iter().any(|&row| self.distance(query, rows.row(row)) < bound)
     }
 }
 

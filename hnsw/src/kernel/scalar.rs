@@ -1,7 +1,7 @@
 //! The truth: what every kernel computes, in plain Rust.
 //!
 //! Sixteen partial sums, each rounded after every multiplication and addition, added up in a fixed
-//! tree: lane `i` and lane `i + 8`, then `i + 4`, `i + 2`, `i + 1`.
+//! tree: lane `i` and lane `i + 8`, then `i + 4`, `i + 2`, `i + 1`. Codes are summed as integers.
 
 use super::{LANES, tail_block};
 
@@ -35,4 +35,9 @@ fn add_block<const L2: bool>(sums: &mut [f32; LANES], a: &[f32; LANES], b: &[f32
             a[lane] * b[lane]
         };
     }
+}
+
+/// The sum over `a * b`, both of one length.
+pub(super) fn dot_codes(a: &[i16], b: &[i8]) -> i32 {
+    a.iter().zip(b).map(|(&a, &b)| i32::from(a) * i32::from(b)).sum()
 }

@@ -2,7 +2,7 @@
 
 #![expect(clippy::cast_precision_loss, reason = "lengths and 24-bit numbers are exact in floats")]
 
-use super::{Isa, Kernel};
+use super::{Isa, Kernel, Simd, Task, scalar};
 use crate::Metric;
 
 const SEED: u64 = 0x006b_6572_6e65_6c73;
@@ -191,4 +191,52 @@ fn vectors_of_different_lengths_are_refused() {
 fn the_fastest_instruction_set_is_the_last_available() {
     assert_eq!(Isa::available().last(), Some(&Isa::detect()));
     assert_eq!(Isa::available()[0], Isa::Scalar);
+}
+
+/// Any query that is aimed: no sum of magnitudes is beyond 32 bits.
+#[test]
+fn sums_over_codes_are_the_same_on_every_instruction_set() {
+    let mut random = Random(SEED);
+    for blocks in 0..=128_i64 {
+        let len = usize::try_from(16 * blocks).expect("small");
+        let most = i16::try_from((i64::from(i32::MAX) / 128 / (16 * blocks).max(1)).min(32_767));
+        let most = most.expect("bounded");
+        for round in 0..4 {
+            let pick = |random: &mut Random, most: i16, is_extreme: bool| {
+                let number = i32::try_from(random.next() >> 33).expect("31 bits");
+                let most = i32::from(most);
+                let range = 2 * most + 1;
+                let number = if is_extreme { number % 2 * (range - 1) } else { number % range };
+                i16::try_from(number - most).expect("within its bounds")
+            };
+            let a: Vec<i16> = (0..len).map(|_| pick(&mut random, most, round == 1)).collect();
+            let b: [Vec<i8>; 4] = std::array::from_fn(|_| {
+                let code = |random: &mut Random| match round {
+                    2 => -128,
+                    _ => i8::try_from(pick(random, 127, round == 3)).expect("a byte"),
+                };
+                (0..len).map(|_| code(&mut random)).collect()
+            });
+            let b = b.each_ref().map(|b| &b[..]);
+            let expect = b.map(|b| scalar::dot_codes(&a, b));
+            for isa in Isa::available() {
+                assert_eq!(isa.run(Dots { a: &a, b }), [expect; 2], "{len}, {}", isa.name());
+            }
+        }
+    }
+}
+
+/// Four sums, one after the other and at once.
+struct Dots<'a> {
+    a: &'a [i16],
+    b: [&'a [i8]; 4],
+}
+
+impl Task for Dots<'_> {
+    type Output = [[i32; 4]; 2];
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> [[i32; 4]; 2] {
+        [self.b.map(|b| simd.dot_codes(self.a, b)), simd.dot_codes4(self.a, self.b)]
+    }
 }

@@ -4,7 +4,7 @@
 use std::ops::ControlFlow;
 
 use gannet_hnsw::{
-    BATCH_ROWS_MAX, BuildScratch, Executor, Graph, Isa, Metric, Params, SearchContext,
+    BATCH_ROWS_MAX, BuildScratch, Code, Executor, Graph, Isa, Metric, Params, SearchContext,
     next_batch_end,
 };
 
@@ -33,28 +33,33 @@ fn batches_end_at_two_per_cent_at_least_one_row_at_most_1024() {
     assert_eq!((len, batches), (200_582, 574));
 }
 
+/// Every metric with every code.
+fn pairs() -> impl Iterator<Item = (Metric, Code)> {
+    Metric::ALL.into_iter().flat_map(|metric| Code::ALL.map(|code| (metric, code)))
+}
+
 #[test]
 fn any_number_of_threads_gives_the_same_bytes() {
-    for metric in Metric::ALL {
-        let vectors = Vectors::clustered(11, 6000, 20, 40).fit(metric);
+    for (metric, code) in pairs() {
+        let vectors = Vectors::clustered(11, 6000, 20, 40).fit(metric).coded(code);
         let expect = image(&vectors.graph(metric));
         for threads in [2, 3, 8] {
             let exec = Executor::threads(threads).unwrap();
             let graph = vectors.graph_on(params(20, metric), &exec);
-            assert!(image(&graph) == expect, "{metric}, {threads} threads");
+            assert!(image(&graph) == expect, "{metric}, {code}, {threads} threads");
         }
     }
 }
 
 #[test]
 fn any_instruction_set_gives_the_same_bytes_and_answers() {
-    for metric in Metric::ALL {
-        let vectors = Vectors::clustered(12, 1500, 37, 10).fit(metric);
+    for (metric, code) in pairs() {
+        let vectors = Vectors::clustered(12, 1500, 37, 10).fit(metric).coded(code);
         let expect = vectors.graph(metric);
         for isa in Isa::available() {
             let mut graph = Graph::new(params(37, metric)).with_isa(isa);
             vectors.insert_until(&mut graph, 1500, &Executor::Serial);
-            assert!(image(&graph) == image(&expect), "{metric} on {}", isa.name());
+            assert!(image(&graph) == image(&expect), "{metric}, {code}, {}", isa.name());
             let query = vectors.row(3);
             let found = vectors.search(&graph, query, 10, 50);
             assert_eq!(found, vectors.search(&expect, query, 10, 50), "{metric} {}", isa.name());
@@ -66,12 +71,13 @@ fn any_instruction_set_gives_the_same_bytes_and_answers() {
 /// builds.
 #[test]
 fn the_graphs_of_fixed_vectors_are_pinned() {
-    for (metric, expect) in
-        [(Metric::L2, 0xde2c_3bc8), (Metric::Cosine, 0x4e4b_bb52), (Metric::Dot, 0x2f63_d590)]
-    {
-        let vectors = Vectors::clustered(10, 3000, 21, 40).fit(metric);
-        let found = crc32fast::hash(&image(&vectors.graph(metric)));
-        assert_eq!(found, expect, "{metric}: {found:#010x}");
+    let pinned = [0xde2c_3bc8, 0x782f_00d2, 0x4e4b_bb52, 0x2703_f54a, 0x2f63_d590, 0x8387_d3b2];
+    for ((metric, code), expect) in pairs().zip(pinned) {
+        let vectors = Vectors::clustered(10, 3000, 21, 40).fit(metric).coded(code);
+        let params = Params { code, ..params(21, metric) };
+        let graph = vectors.graph_on(params, &Executor::Serial);
+        let found = crc32fast::hash(&image(&graph));
+        assert_eq!(found, expect, "{metric}, {code}: {found:#010x}");
     }
 }
 
@@ -96,7 +102,7 @@ fn batches_by_hand_and_insert_until_give_the_same_bytes() {
 #[test]
 fn rows_that_are_there_already_do_not_change_what_is_built() {
     let vectors = Vectors::clustered(14, 2000, 9, 10);
-    let part = Vectors { floats: vectors.floats[..1000 * 16].to_vec(), ..vectors };
+    let part = Vectors::of(9, vectors.floats[..1000 * 16].to_vec());
     let mut graph = Graph::new(params(9, Metric::L2));
     vectors.insert_until(&mut graph, 1000, &Executor::Serial);
     assert!(image(&graph) == image(&part.graph(Metric::L2)));

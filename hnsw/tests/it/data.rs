@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 
 use gannet_hnsw::{
-    Executor, Graph, Isa, Kernel, Metric, Neighbor, Params, Rows, SearchContext, exact, normalise,
-    row_stride,
+    Code, Encoder, Executor, Graph, Isa, Kernel, Metric, Neighbor, Params, Rows, SearchContext,
+    exact, normalise, row_stride,
 };
 use proptest::prelude::ProptestConfig;
 
@@ -39,16 +39,37 @@ impl Random {
 pub(crate) struct Vectors {
     pub(crate) dims: u32,
     pub(crate) floats: Vec<f32>,
+    code: Code,
+    /// A code a row, if they have any.
+    codes: Vec<i8>,
 }
 
 impl Vectors {
     pub(crate) fn new(vectors: &[&[f32]]) -> Self {
         let dims = u32::try_from(vectors[0].len()).expect("few dimensions");
-        let mut made = Self { dims, floats: Vec::new() };
+        let mut made = Self::of(dims, Vec::new());
         for vector in vectors {
             made.push(vector);
         }
         made
+    }
+
+    /// A stride of floats each, without codes.
+    pub(crate) fn of(dims: u32, floats: Vec<f32>) -> Self {
+        Self { dims, floats, code: Code::None, codes: Vec::new() }
+    }
+
+    /// The same, to be walked by their codes.
+    pub(crate) fn coded(mut self, code: Code) -> Self {
+        let len = code.len_bytes(self.dims);
+        let mut encoder = Encoder::new(code, self.dims);
+        let mut bytes = vec![0; len];
+        self.codes.clear();
+        for row in 0..self.len() {
+            encoder.encode(self.row(row), &mut bytes);
+            self.codes.extend(bytes.iter().map(|byte| byte.cast_signed()));
+        }
+        Self { code, ..self }
     }
 
     /// `len` vectors around `clusters` centres, in random order of centres.
@@ -56,7 +77,7 @@ impl Vectors {
         let mut random = Random(seed);
         let mut vector = || -> Vec<f32> { (0..dims).map(|_| random.normal()).collect() };
         let centres: Vec<Vec<f32>> = (0..clusters).map(|_| vector()).collect();
-        let mut made = Self { dims, floats: Vec::new() };
+        let mut made = Self::of(dims, Vec::new());
         for _ in 0..len {
             let centre = &centres[random.below(clusters) as usize];
             let near: Vec<f32> = centre.iter().map(|c| c + 0.3 * random.normal()).collect();
@@ -94,7 +115,13 @@ impl Vectors {
 
     pub(crate) fn with_rows<T>(&self, work: impl FnOnce(&Rows<'_>) -> T) -> T {
         let chunks: Vec<&[f32]> = self.floats.chunks(row_stride(self.dims) << CHUNK_LOG2).collect();
-        work(&Rows::new(self.dims, CHUNK_LOG2, &chunks, self.len()))
+        let rows = Rows::new(self.dims, CHUNK_LOG2, &chunks, self.len());
+        if self.code == Code::None {
+            return work(&rows);
+        }
+        let code_len = self.code.len_bytes(self.dims);
+        let codes: Vec<&[i8]> = self.codes.chunks(code_len << CHUNK_LOG2).collect();
+        work(&rows.with_codes(self.code, &codes))
     }
 
     /// A graph of all rows, with a small beam.

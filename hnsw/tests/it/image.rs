@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use gannet_hnsw::{Graph, Metric, Params};
+use gannet_hnsw::{Code, Graph, Metric, Params};
 use proptest::prelude::*;
 
 use crate::data::{Vectors, cases, image, params};
@@ -24,7 +24,8 @@ pub(crate) fn seal(bytes: &mut [u8]) {
 #[test]
 fn the_bytes_of_a_small_graph_are_pinned() {
     let vectors = Vectors::new(&[&[0.0, 0.0], &[1.0, 0.0], &[0.0, 2.0]]);
-    let params = Params { m: 2, ef_construction: 9, seed: 17, ..Params::new(2, Metric::L2) };
+    let code = Code::None;
+    let params = Params { m: 2, ef_construction: 9, seed: 17, code, ..Params::new(2, Metric::L2) };
     let bytes = image(&vectors.graph_on(params, &gannet_hnsw::Executor::Serial));
 
     let none = u32::MAX;
@@ -91,7 +92,8 @@ proptest! {
         metric in prop::sample::select(&Metric::ALL),
     ) {
         let vectors = Vectors::clustered(seed, len, dims, 5);
-        let params = Params { dims, metric, m, ef_construction, seed };
+        let code = Code::ALL[usize::from(seed % 2 == 0)];
+        let params = Params { dims, metric, m, ef_construction, seed, code };
         let graph = vectors.graph_on(params.clone(), &gannet_hnsw::Executor::Serial);
         let bytes = image(&graph);
         let read = Graph::decode(&bytes, len, &params).unwrap();

@@ -1,6 +1,6 @@
 //! How many of the true nearest a search finds, on data of known shape.
 
-use gannet_hnsw::{Executor, Metric, Params, row_stride};
+use gannet_hnsw::{Code, Executor, Metric, Params, row_stride};
 
 use crate::data::{Random, Vectors, rows_of};
 
@@ -29,15 +29,18 @@ fn split(all: &Vectors, rows: u32) -> (Vectors, Vectors) {
     let at = rows as usize * row_stride(all.dims);
     let (rows, queries) = all.floats.split_at(at);
     let dims = all.dims;
-    (Vectors { dims, floats: rows.to_vec() }, Vectors { dims, floats: queries.to_vec() })
+    (Vectors::of(dims, rows.to_vec()), Vectors::of(dims, queries.to_vec()))
 }
 
 #[track_caller]
 fn check(metric: Metric, ef: usize, least: f64) {
     let all = Vectors::clustered(21, 5200, 24, 60).fit(metric);
     let (rows, queries) = split(&all, 5000);
-    let found = recall(&rows, &queries, metric, ef);
-    assert!(found >= least, "{metric}, ef {ef}: recall {found}");
+    for code in Code::ALL {
+        let rows = rows.clone().coded(code);
+        let found = recall(&rows, &queries, metric, ef);
+        assert!(found >= least, "{metric}, {code}, ef {ef}: recall {found}");
+    }
 }
 
 #[test]
@@ -68,7 +71,7 @@ fn rows_in_order_of_clusters_are_found_as_well() {
     let axis: Vec<f32> = (0..24).map(|_| random.normal()).collect();
     let along = |row: &[f32]| -> f32 { row.iter().zip(&axis).map(|(a, b)| a * b).sum() };
     sorted.sort_by(|a, b| along(a).total_cmp(&along(b)));
-    let sorted = Vectors { dims: 24, floats: sorted.concat() };
+    let sorted = Vectors::of(24, sorted.concat());
     let found = recall(&sorted, &queries, Metric::L2, 50);
     assert!(found >= 0.97, "recall {found}");
 }
@@ -79,7 +82,7 @@ fn copies_are_found_and_do_not_cut_the_graph() {
     for metric in [Metric::L2, Metric::Cosine] {
         let distinct = Vectors::clustered(23, 40, 8, 40).fit(metric);
         let mut random = Random(23);
-        let mut rows = Vectors { dims: 8, floats: Vec::new() };
+        let mut rows = Vectors::of(8, Vec::new());
         for row in 0..3000 {
             // The first vector is a third of all rows.
             let copied = if row % 3 == 0 { 0 } else { random.below(40) };

@@ -1,0 +1,134 @@
+//! What a walk measures with: rows themselves, or codes that stand for them.
+//!
+//! A walk and a build are written once, over a [`Space`], and compiled for each and for each
+//! instruction set. Distances of one space are compared with each other alone.
+
+use crate::code::{Code, Coded};
+use crate::kernel::prefetch::prefetch;
+use crate::kernel::{Kernel, Simd, Task};
+use crate::metric::Metric;
+use crate::rows::Rows;
+
+/// What distances are measured from: a query, or a row, as a space compares it. Memory that is
+/// used again.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Aim {
+    /// A stride of the vector; for codes, the vector rotated.
+    pub(crate) floats: Vec<f32>,
+    /// For codes: components in steps of `step`, with zeros at the end.
+    pub(crate) words: Vec<i16>,
+    pub(crate) step: f32,
+    /// For codes: the square of the length.
+    pub(crate) square: f32,
+}
+
+impl Aim {
+    pub(crate) fn memory_bytes(&self) -> usize {
+        4 * self.floats.capacity() + 2 * self.words.capacity()
+    }
+}
+
+/// Distances between rows, and from a query to rows. All of it is `#[inline(always)]`: it is part
+/// of a task of one instruction set.
+pub(crate) trait Space: Copy {
+    /// Distances are those that callers see.
+    const IS_EXACT: bool;
+
+    /// Makes `aim` stand for `row`.
+    fn aim(&self, row: u32, aim: &mut Aim);
+
+    /// Makes `aim` stand for a query of a stride of floats.
+    fn aim_at(&self, query: &[f32], aim: &mut Aim);
+
+    /// Asks for the row to be brought near.
+    fn prefetch(&self, row: u32);
+
+    /// The distance of `row`.
+    fn distance(&self, from: &Aim, row: u32) -> f32;
+
+    /// The distances of four rows; each is what `distance` gives.
+    fn distance4(&self, from: &Aim, rows: [u32; 4]) -> [f32; 4];
+}
+
+/// Rows compared by their vectors.
+#[derive(Clone, Copy)]
+pub(crate) struct Exact<'a, S> {
+    pub(crate) rows: &'a Rows<'a>,
+    pub(crate) metric: Metric,
+    pub(crate) simd: S,
+}
+
+impl<S: Simd> Space for Exact<'_, S> {
+    const IS_EXACT: bool = true;
+
+    #[inline(always)]
+    fn aim(&self, row: u32, aim: &mut Aim) {
+        self.aim_at(self.rows.row(row), aim);
+    }
+
+    #[inline(always)]
+    fn aim_at(&self, query: &[f32], aim: &mut Aim) {
+        aim.floats.clear();
+        aim.floats.extend_from_slice(query);
+    }
+
+    #[inline(always)]
+    fn prefetch(&self, row: u32) {
+        prefetch(self.rows.row(row));
+    }
+
+    #[inline(always)]
+    fn distance(&self, from: &Aim, row: u32) -> f32 {
+        let (from, vector) = (&from.floats[..], self.rows.row(row));
+        assert_eq!(from.len(), vector.len(), "vectors of different lengths");
+        match self.metric {
+            Metric::L2 => self.simd.sum::<true>(from, vector),
+            Metric::Cosine => 1.0 - self.simd.sum::<false>(from, vector),
+            Metric::Dot => 0.0 - self.simd.sum::<false>(from, vector),
+        }
+    }
+
+    #[inline(always)]
+    fn distance4(&self, from: &Aim, rows: [u32; 4]) -> [f32; 4] {
+        let (from, vectors) = (&from.floats[..], rows.map(|row| self.rows.row(row)));
+        assert_eq!(from.len(), vectors[0].len(), "vectors of different lengths");
+        match self.metric {
+            Metric::L2 => self.simd.sum4::<true>(from, vectors),
+            Metric::Cosine => self.simd.sum4::<false>(from, vectors).map(|dot| 1.0 - dot),
+            Metric::Dot => self.simd.sum4::<false>(from, vectors).map(|dot| 0.0 - dot),
+        }
+    }
+}
+
+/// Work in a space, compiled once for each space and instruction set; `run` is
+/// `#[inline(always)]`.
+pub(crate) trait Measured {
+    /// What comes of it.
+    type Output;
+
+    fn run<P: Space>(self, space: P) -> Self::Output;
+}
+
+/// Runs `work` in the space in which `rows` are to be walked.
+pub(crate) fn measure<T: Measured>(kernel: Kernel, rows: &Rows<'_>, work: T) -> T::Output {
+    kernel.isa().run(InSpace { rows, metric: kernel.metric(), work })
+}
+
+struct InSpace<'a, T> {
+    rows: &'a Rows<'a>,
+    metric: Metric,
+    work: T,
+}
+
+impl<T: Measured> Task for InSpace<'_, T> {
+    type Output = T::Output;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> T::Output {
+        let Self { rows, metric, work } = self;
+        match rows.code() {
+            Code::None => work.run(Exact { rows, metric, simd }),
+            Code::Sq8 => work.run(Coded { rows, is_dot: metric == Metric::Dot, simd }),
+        }
+    }
+}
