@@ -11,11 +11,14 @@
 use std::error::Error;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
-use std::path::Path;
 use std::time::Instant;
 use std::{env, fs};
 
-use gannet_hnsw::{Executor, Graph, Metric, Params, Rows, SearchContext, normalise, row_stride};
+use gannet_hnsw::{Executor, Graph, Metric, Params, SearchContext};
+
+mod vectors;
+
+use vectors::Vectors;
 
 const K: usize = 10;
 
@@ -39,7 +42,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut out = io::stdout().lock();
 
     let chunks = base.chunks();
-    let rows = Rows::new(base.dims, CHUNK_LOG2, &chunks, base.len);
+    let rows = base.rows(&chunks);
     let mut graph = Graph::new(params);
     let began = Instant::now();
     if graph.insert_until(&rows, base.len, &exec, &mut |_| ControlFlow::Continue(())).is_break() {
@@ -100,52 +103,6 @@ fn exact_distance(metric: Metric, a: &[f32], b: &[f32]) -> f64 {
         Metric::L2 => pairs.map(|(a, b)| (a - b) * (a - b)).sum(),
         Metric::Cosine => 1.0 - pairs.map(|(a, b)| a * b).sum::<f64>(),
         Metric::Dot => -pairs.map(|(a, b)| a * b).sum::<f64>(),
-    }
-}
-
-const CHUNK_LOG2: u32 = 12;
-
-/// Vectors in memory, a stride each.
-struct Vectors {
-    floats: Vec<f32>,
-    dims: u32,
-    len: u32,
-}
-
-impl Vectors {
-    fn read(path: &str, metric: Metric) -> Result<Self, Box<dyn Error>> {
-        let bytes = fs::read(path)?;
-        let (header, body) = bytes.split_first_chunk::<8>().ok_or("no header")?;
-        let words = header.as_chunks().0;
-        let (len, dims) = (u32::from_le_bytes(words[0]), u32::from_le_bytes(words[1]));
-        let stride = row_stride(dims);
-        let mut floats = Vec::with_capacity(len as usize * stride);
-        let is_bytes = Path::new(path).extension().is_some_and(|extension| extension == "u8bin");
-        let row_bytes = dims as usize * if is_bytes { 1 } else { 4 };
-        if body.len() != len as usize * row_bytes {
-            return Err(format!("{path}: {len} rows of {dims} in {} bytes", body.len()).into());
-        }
-        for (row, vector) in body.chunks_exact(row_bytes).enumerate() {
-            if is_bytes {
-                floats.extend(vector.iter().copied().map(f32::from));
-            } else {
-                floats.extend(vector.as_chunks().0.iter().copied().map(f32::from_le_bytes));
-            }
-            floats.resize((row + 1) * stride, 0.0);
-            if metric == Metric::Cosine {
-                normalise(&mut floats[row * stride..])?;
-            }
-        }
-        Ok(Self { floats, dims, len })
-    }
-
-    fn chunks(&self) -> Vec<&[f32]> {
-        self.floats.chunks(row_stride(self.dims) << CHUNK_LOG2).collect()
-    }
-
-    fn row(&self, row: u32) -> &[f32] {
-        let stride = row_stride(self.dims);
-        &self.floats[row as usize * stride..][..stride]
     }
 }
 

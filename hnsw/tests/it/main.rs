@@ -4,6 +4,7 @@
 
 mod build;
 mod data;
+mod exact;
 mod image;
 mod image_hostile;
 mod order;
