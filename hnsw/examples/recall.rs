@@ -11,13 +11,14 @@
 use std::error::Error;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
-use std::path::Path;
 use std::time::Instant;
 use std::{env, fs};
 
-use gannet_hnsw::{
-    Code, Encoder, Executor, Graph, Metric, Params, Rows, SearchContext, normalise, row_stride,
-};
+use gannet_hnsw::{Code, Encoder, Executor, Graph, Metric, Params, SearchContext, row_stride};
+
+mod vectors;
+
+use vectors::Vectors;
 
 const K: usize = 10;
 
@@ -41,10 +42,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut out = io::stdout().lock();
 
     let chunks = base.chunks();
-    let rows = Rows::new(base.dims, CHUNK_LOG2, &chunks, base.len);
+    let rows = base.rows(&chunks);
     let code: Code = rest.get(3).map_or(Ok(Code::Sq8), |name| name.parse())?;
     let began = Instant::now();
-    let codes = base.codes(code);
+    let codes = codes_of(&base, &chunks, code);
     let code_chunks: Vec<&[i8]> = codes.iter().map(|chunk| &chunk[..]).collect();
     let rows = if code == Code::None { rows } else { rows.with_codes(code, &code_chunks) };
     let encode_s = began.elapsed().as_secs_f64();
@@ -121,66 +122,20 @@ fn exact_distance(metric: Metric, a: &[f32], b: &[f32]) -> f64 {
     }
 }
 
-const CHUNK_LOG2: u32 = 12;
-
-/// Vectors in memory, a stride each.
-struct Vectors {
-    floats: Vec<f32>,
-    dims: u32,
-    len: u32,
-}
-
-impl Vectors {
-    fn read(path: &str, metric: Metric) -> Result<Self, Box<dyn Error>> {
-        let bytes = fs::read(path)?;
-        let (header, body) = bytes.split_first_chunk::<8>().ok_or("no header")?;
-        let words = header.as_chunks().0;
-        let (len, dims) = (u32::from_le_bytes(words[0]), u32::from_le_bytes(words[1]));
-        let stride = row_stride(dims);
-        let mut floats = Vec::with_capacity(len as usize * stride);
-        let is_bytes = Path::new(path).extension().is_some_and(|extension| extension == "u8bin");
-        let row_bytes = dims as usize * if is_bytes { 1 } else { 4 };
-        if body.len() != len as usize * row_bytes {
-            return Err(format!("{path}: {len} rows of {dims} in {} bytes", body.len()).into());
+/// The codes of each chunk.
+fn codes_of(base: &Vectors, chunks: &[&[f32]], code: Code) -> Vec<Vec<i8>> {
+    let mut encoder = Encoder::new(code, base.dims);
+    let len = code.len_bytes(base.dims);
+    let mut bytes = vec![0; len];
+    let mut encode = |chunk: &&[f32]| {
+        let mut codes = Vec::with_capacity(chunk.len() / row_stride(base.dims) * len);
+        for vector in chunk.chunks(row_stride(base.dims)) {
+            encoder.encode(vector, &mut bytes);
+            codes.extend(bytes.iter().map(|byte| byte.cast_signed()));
         }
-        for (row, vector) in body.chunks_exact(row_bytes).enumerate() {
-            if is_bytes {
-                floats.extend(vector.iter().copied().map(f32::from));
-            } else {
-                floats.extend(vector.as_chunks().0.iter().copied().map(f32::from_le_bytes));
-            }
-            floats.resize((row + 1) * stride, 0.0);
-            if metric == Metric::Cosine {
-                normalise(&mut floats[row * stride..])?;
-            }
-        }
-        Ok(Self { floats, dims, len })
-    }
-
-    fn chunks(&self) -> Vec<&[f32]> {
-        self.floats.chunks(row_stride(self.dims) << CHUNK_LOG2).collect()
-    }
-
-    /// The codes of each chunk.
-    fn codes(&self, code: Code) -> Vec<Vec<i8>> {
-        let mut encoder = Encoder::new(code, self.dims);
-        let len = code.len_bytes(self.dims);
-        let mut bytes = vec![0; len];
-        let mut encode = |chunk: &[f32]| {
-            let mut codes = Vec::with_capacity(chunk.len() / row_stride(self.dims) * len);
-            for vector in chunk.chunks(row_stride(self.dims)) {
-                encoder.encode(vector, &mut bytes);
-                codes.extend(bytes.iter().map(|byte| byte.cast_signed()));
-            }
-            codes
-        };
-        self.chunks().into_iter().map(&mut encode).collect()
-    }
-
-    fn row(&self, row: u32) -> &[f32] {
-        let stride = row_stride(self.dims);
-        &self.floats[row as usize * stride..][..stride]
-    }
+        codes
+    };
+    chunks.iter().map(&mut encode).collect()
 }
 
 fn read_truth(path: &str) -> Result<Vec<Vec<u32>>, Box<dyn Error>> {

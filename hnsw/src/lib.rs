@@ -66,7 +66,7 @@ mod walk;
 pub use build::{BATCH_ROWS_MAX, BatchPlan, BuildScratch, next_batch_end};
 pub use code::{Code, CodeUnknown, Encoder};
 pub use context::{Effort, SearchContext};
-pub use exact::{exact, merge};
+pub use exact::{exact, exact_batch, merge};
 pub use executor::{Executor, ExecutorError};
 pub use graph::Graph;
 pub use image::{GraphFault, LinkFault};

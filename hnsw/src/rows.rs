@@ -5,6 +5,7 @@
 //! promise.
 
 use std::fmt;
+use std::ops::Range;
 
 use crate::code::Code;
 use crate::params::{DIMS_MAX, ROWS_MAX};
@@ -148,6 +149,20 @@ impl<'a> Rows<'a> {
         let start = (row & mask) as usize * self.stride;
         &chunk[start..start + self.stride]
     }
+
+    /// The first rows of `range` as they follow one another in memory: to its end or that of their
+    /// chunk, and at least one.
+    ///
+    /// # Panics
+    /// If `range` is empty or there is no such row.
+    pub(crate) fn run(&self, range: Range<u32>) -> &'a [f32] {
+        assert!(range.start < range.end && range.end <= self.len, "{range:?} of {}", self.len);
+        let chunk = self.chunks[(range.start >> self.chunk_log2) as usize];
+        let mask = (1u32 << self.chunk_log2) - 1;
+        let first = range.start & mask;
+        let count = range.len().min((mask - first) as usize + 1);
+        &chunk[first as usize * self.stride..][..count * self.stride]
+    }
 }
 
 #[cfg(test)]
@@ -170,6 +185,24 @@ mod tests {
         for (row, expect) in (0..9).zip(floats.chunks(32)) {
             assert_eq!(rows.row(row).as_ptr(), expect.as_ptr(), "row {row}");
             assert_eq!(rows.row(row).len(), 32);
+        }
+    }
+
+    #[test]
+    fn a_run_ends_with_its_range_or_its_chunk() {
+        let floats = [0.0; 9 * 16];
+        let chunks = [&floats[..4 * 16], &floats[4 * 16..8 * 16], &floats[8 * 16..]];
+        let rows = Rows::new(9, 2, &chunks, 9);
+        for (range, count) in [(0..9, 4), (0..1, 1), (3..9, 1), (4..7, 3), (5..8, 3), (8..9, 1)] {
+            let run = rows.run(range.clone());
+            assert_eq!(run.len(), count * 16, "{range:?}");
+            assert_eq!(run.as_ptr(), rows.row(range.start).as_ptr(), "{range:?}");
+        }
+        for range in [0..10, 9..9, 3..3] {
+            assert!(
+                std::panic::catch_unwind(|| rows.run(range.clone()).len()).is_err(),
+                "{range:?}"
+            );
         }
     }
 

@@ -8,7 +8,8 @@ use std::arch::x86_64::{
     _mm256_extractf128_ps, _mm256_loadu_ps, _mm256_mul_ps, _mm256_setzero_ps, _mm256_sub_ps,
 };
 
-use super::{LANES, Task, tail_block};
+use super::prefetch::prefetch_after;
+use super::{LANES, RUN_AHEAD, Task, tail_block};
 
 /// Proof that this CPU and its system have AVX2: only [`Avx2::detect`] makes one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +40,13 @@ pub(super) fn sum<const L2: bool>(_proof: Avx2, a: &[f32], b: &[f32]) -> f32 {
     // SAFETY: the CPU must have AVX2. The proof says so, and only a detection makes one. A CPU
     // without would stop at an illegal instruction.
     unsafe { sum_blocks::<L2>(a, b) }
+}
+
+/// What the truth's `sums` gives; `a` is a whole number of blocks.
+#[inline]
+pub(super) fn sums<const L2: bool>(_proof: Avx2, a: &[f32], run: &[f32], out: &mut [f32]) {
+    // SAFETY: as in `sum`.
+    unsafe { sums_of_run::<L2>(a, run, out) }
 }
 
 /// Four sums with one `a`; each is what `sum` gives.
@@ -169,4 +177,17 @@ fn sum4_blocks<const L2: bool>(a: &[f32], b: [&[f32]; 4]) -> [f32; 4] {
         fold_to_four(sums[2]),
         fold_to_four(sums[3]),
     ])
+}
+
+#[target_feature(enable = "avx2")]
+fn sums_of_run<const L2: bool>(a: &[f32], run: &[f32], out: &mut [f32]) {
+    let (a_blocks, _) = a.as_chunks::<LANES>();
+    for (b, out) in run.chunks_exact(a.len()).zip(out) {
+        let mut sums = [_mm256_setzero_ps(); 2];
+        for (a, b) in a_blocks.iter().zip(b.as_chunks::<LANES>().0) {
+            prefetch_after::<RUN_AHEAD>(b);
+            sums = add_block::<L2>(sums, load(a), load(b));
+        }
+        *out = fold_to_one(fold_to_four(sums));
+    }
 }

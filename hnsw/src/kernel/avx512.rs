@@ -9,7 +9,8 @@ use std::arch::x86_64::{
 };
 
 use super::avx2::{fold_eight, fold_four_to_one, fold_to_one};
-use super::{LANES, Task, tail_block};
+use super::prefetch::prefetch_after;
+use super::{LANES, RUN_AHEAD, Task, tail_block};
 
 /// Proof that this CPU and its system have AVX-512 with its instructions on bytes (and AVX2, which
 /// the last steps use): only [`Avx512::detect`] makes one.
@@ -44,6 +45,13 @@ pub(super) fn sum<const L2: bool>(_proof: Avx512, a: &[f32], b: &[f32]) -> f32 {
     // SAFETY: the CPU must have AVX-512F and BW, and AVX2. The proof says so, and only a detection
     // makes one. A CPU without would stop at an illegal instruction.
     unsafe { sum_blocks::<L2>(a, b) }
+}
+
+/// What the truth's `sums` gives; `a` is a whole number of blocks.
+#[inline]
+pub(super) fn sums<const L2: bool>(_proof: Avx512, a: &[f32], run: &[f32], out: &mut [f32]) {
+    // SAFETY: as in `sum`.
+    unsafe { sums_of_run::<L2>(a, run, out) }
 }
 
 /// Four sums with one `a`; each is what `sum` gives.
@@ -125,4 +133,17 @@ fn sum4_blocks<const L2: bool>(a: &[f32], b: [&[f32]; 4]) -> [f32; 4] {
         fold_to_four(sums[2]),
         fold_to_four(sums[3]),
     ])
+}
+
+#[target_feature(enable = "avx512f,avx2")]
+fn sums_of_run<const L2: bool>(a: &[f32], run: &[f32], out: &mut [f32]) {
+    let (a_blocks, _) = a.as_chunks::<LANES>();
+    for (b, out) in run.chunks_exact(a.len()).zip(out) {
+        let mut sums = _mm512_setzero_ps();
+        for (a, b) in a_blocks.iter().zip(b.as_chunks::<LANES>().0) {
+            prefetch_after::<RUN_AHEAD>(b);
+            sums = add_block::<L2>(sums, load(a), load(b));
+        }
+        *out = fold_to_one(fold_to_four(sums));
+    }
 }

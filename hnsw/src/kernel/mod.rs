@@ -24,6 +24,13 @@ pub(crate) mod prefetch;
 mod scalar;
 #[cfg(test)]
 mod tests;
+pub(crate) mod tile;
+#[cfg(target_arch = "x86_64")]
+#[expect(unsafe_code, reason = "vector instructions: loads, stores, and calls after detection")]
+mod tile_avx2;
+#[cfg(target_arch = "x86_64")]
+#[expect(unsafe_code, reason = "vector instructions: loads, stores, and calls after detection")]
+mod tile_avx512;
 
 use crate::{Metric, Rows};
 
@@ -33,7 +40,12 @@ pub use avx2::Avx2;
 pub use avx512::Avx512;
 
 /// Partial sums of every kernel: component `i` is added to sum `i % 16`.
-const LANES: usize = 16;
+pub(crate) const LANES: usize = 16;
+
+/// How far ahead, in bytes, rows that follow one another are asked for: what the CPU fetches by
+/// itself comes late at the end of a page.
+#[cfg(target_arch = "x86_64")]
+const RUN_AHEAD: usize = 1024;
 
 /// An instruction set that this CPU has: the variants beyond `Scalar` hold a proof of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,6 +122,17 @@ impl Isa {
             Self::Avx2(proof) => avx2::sum::<L2>(proof, a, b),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512(proof) => avx512::sum::<L2>(proof, a, b),
+        }
+    }
+
+    #[inline]
+    fn sums<const L2: bool>(self, a: &[f32], run: &[f32], out: &mut [f32]) {
+        match self {
+            Self::Scalar => scalar::sums::<L2>(a, run, out),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(proof) => avx2::sums::<L2>(proof, a, run, out),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(proof) => avx512::sums::<L2>(proof, a, run, out),
         }
     }
 
@@ -284,6 +307,26 @@ impl Kernel {
             Metric::L2 => self.isa.sum4::<true>(query, vectors),
             Metric::Cosine => self.isa.sum4::<false>(query, vectors).map(|dot| 1.0 - dot),
             Metric::Dot => self.isa.sum4::<false>(query, vectors).map(|dot| 0.0 - dot),
+        }
+    }
+
+    /// Sets `out` to the distances from `query` to the rows that follow one another in `run`, as
+    /// fast as memory gives them: one after another, which a CPU fetches best.
+    ///
+    /// # Panics
+    /// If `query` is not a whole number of blocks, or `run` not a query's length for each of `out`.
+    #[inline]
+    pub(crate) fn run(self, query: &[f32], run: &[f32], out: &mut [f32]) {
+        assert!(query.len().is_multiple_of(LANES), "a query of {} floats", query.len());
+        assert_eq!(run.len(), query.len() * out.len(), "floats of {} rows", out.len());
+        match self.metric {
+            Metric::L2 => self.isa.sums::<true>(query, run, out),
+            Metric::Cosine | Metric::Dot => self.isa.sums::<false>(query, run, out),
+        }
+        match self.metric {
+            Metric::L2 => {}
+            Metric::Cosine => out.iter_mut().for_each(|dot| *dot = 1.0 - *dot),
+            Metric::Dot => out.iter_mut().for_each(|dot| *dot = 0.0 - *dot),
         }
     }
 

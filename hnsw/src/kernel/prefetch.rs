@@ -21,3 +21,15 @@ pub(crate) fn prefetch<T>(values: &[T]) {
     #[cfg(not(target_arch = "x86_64"))]
     let _ = values;
 }
+
+/// Asks for the line that lies `BYTES` after `line`, whatever is there.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+pub(super) fn prefetch_after<const BYTES: usize>(line: &[f32; 16]) {
+    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+
+    let ahead = line.as_ptr().wrapping_byte_add(BYTES);
+    // SAFETY: a prefetch is a hint: it reads nothing into the program and never faults, not even
+    // where nothing lies. Nothing could notice a bad address.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(ahead.cast()) };
+}

@@ -25,6 +25,13 @@ pub(super) fn sum<const L2: bool>(a: &[f32], b: &[f32]) -> f32 {
     sums[0]
 }
 
+/// `sum` of `a` and each of the vectors that follow one another in `run`.
+pub(super) fn sums<const L2: bool>(a: &[f32], run: &[f32], out: &mut [f32]) {
+    for (b, out) in run.chunks_exact(a.len()).zip(out) {
+        *out = sum::<L2>(a, b);
+    }
+}
+
 #[inline]
 fn add_block<const L2: bool>(sums: &mut [f32; LANES], a: &[f32; LANES], b: &[f32; LANES]) {
     for lane in 0..LANES {

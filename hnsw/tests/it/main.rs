@@ -5,6 +5,7 @@
 mod build;
 mod codes;
 mod data;
+mod exact;
 mod image;
 mod image_hostile;
 mod order;
