@@ -257,7 +257,10 @@ pub(crate) struct SearchArgs {
     /// Look at every row instead of walking the graph
     #[arg(long)]
     pub(crate) exact: bool,
-    /// Threads that search, each its own queries, at most 1024
+    /// Queries a call, answered together by all threads [default: one, and each thread its own]
+    #[arg(long, value_name = "QUERIES", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) batch: Option<u32>,
+    /// Threads that search, at most 1024
     #[arg(long, value_name = "N", default_value_t = 1,
           value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) threads: u16,

@@ -105,6 +105,28 @@ pub(crate) fn run(
     Ok(Ok(Run { found, elapsed, latencies: Latencies::new(timings) }))
 }
 
+/// Runs every query once, `batch` of them a call. A query's latency is its part of its call's.
+pub(crate) fn run_batches(
+    database: &Db,
+    collection: &str,
+    queries: Queries<'_>,
+    options: &SearchOptions,
+    batch: usize,
+) -> Result<Run, QueryError> {
+    let all: Vec<&[f32]> = (0..queries.count()).map(|query| queries.query(query)).collect();
+    let mut found = Vec::with_capacity(all.len());
+    let mut timings = Vec::with_capacity(all.len());
+    let start = Instant::now();
+    for some in all.chunks(batch) {
+        let begin = Instant::now();
+        let hits = database.search_batch(collection, some, options);
+        let taken = begin.elapsed() / u32::try_from(some.len()).unwrap_or(u32::MAX);
+        found.extend(hits.map_err(|source| QueryError { query: found.len(), source })?);
+        timings.resize(found.len(), taken);
+    }
+    Ok(Run { found, elapsed: start.elapsed(), latencies: Latencies::new(timings) })
+}
+
 /// The share of the true `k` nearest that was found, over all queries; none without queries.
 ///
 /// `kth` is each query's exact distance of the true k-th nearest. Distances of what was found are

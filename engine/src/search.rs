@@ -1,14 +1,18 @@
 //! Searching: the graph for what it holds, a scan for what it does not hold yet.
 
 use crate::collection::Collection;
-use crate::database::Database;
+use crate::database::{Core, Database};
 use crate::error::SearchError;
 use crate::id::Id;
 use gannet_hnsw::{
-    Metric, Neighbor, SearchContext, VectorFault, check_finite, exact, merge, normalise,
+    Executor, Metric, Neighbor, SearchContext, VectorFault, check_finite, exact, exact_batch,
+    merge, normalise,
 };
 use gannet_storage::Storage;
 use std::ops::Deref;
+
+/// Queries that one thread answers before it takes others.
+const QUERIES_A_TASK: usize = 16;
 
 /// How to search.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +49,8 @@ impl<S: Storage> Database<S> {
     /// The `k` nearest vectors of a collection, nearest first, equals in order of insertion. Finds
     /// every acknowledged row at once: what the graph does not hold yet is scanned.
     ///
-    /// Returns fewer than `k` only where there are fewer. Writers wait meanwhile.
+    /// Returns fewer than `k` only where there are fewer. Writers wait meanwhile. An exact search
+    /// is shared out among [`Config::threads`](crate::Config::threads).
     ///
     /// # Errors
     /// [`SearchError`].
@@ -55,6 +60,33 @@ impl<S: Storage> Database<S> {
         query: &[f32],
         options: &SearchOptions,
     ) -> Result<Vec<Hit>, SearchError> {
+        let mut found = self.search_each(collection, &[query], options, &Executor::Serial)?;
+        Ok(found.pop().unwrap_or_default())
+    }
+
+    /// The answers that [`search`](Self::search) gives to each of `queries`, in their order, at one
+    /// state of the collection; shared out among [`Config::threads`](crate::Config::threads).
+    ///
+    /// # Errors
+    /// As [`search`](Self::search), of the first query that cannot be answered; then there is no
+    /// answer to any.
+    pub fn search_batch(
+        &self,
+        collection: &str,
+        queries: &[&[f32]],
+        options: &SearchOptions,
+    ) -> Result<Vec<Vec<Hit>>, SearchError> {
+        self.search_each(collection, queries, options, self.core.executor())
+    }
+
+    /// Answers queries, `walkers` of them at a time where the graph is walked.
+    fn search_each(
+        &self,
+        collection: &str,
+        queries: &[&[f32]],
+        options: &SearchOptions,
+        walkers: &Executor,
+    ) -> Result<Vec<Vec<Hit>>, SearchError> {
         if options.k == 0 {
             return Err(SearchError::ZeroK);
         }
@@ -65,12 +97,32 @@ impl<S: Storage> Database<S> {
         let state = core.state.read();
         let unknown = || SearchError::UnknownCollection { name: collection.to_owned() };
         let found = state.collection(collection).ok_or_else(unknown)?;
-        let query = prepare(found, query)?;
-        let mut context = core.contexts.lock().pop().unwrap_or_default();
-        let neighbors = nearest(found, &query, options, &mut context);
-        core.contexts.lock().push(context);
+        let prepared = queries.iter().map(|query| prepare(found, query));
+        let prepared = prepared.collect::<Result<Vec<_>, _>>()?;
         let hit = |n: &Neighbor| Hit { id: found.id_of(n.row).clone(), distance: n.distance };
-        Ok(neighbors.iter().map(hit).collect())
+        let hits = |neighbors: Vec<Neighbor>| neighbors.iter().map(hit).collect::<Vec<_>>();
+        if options.exact {
+            let lists = exact_of(found, &prepared, options.k, core.executor());
+            return Ok(lists.into_iter().map(hits).collect());
+        }
+        let groups = prepared.len().div_ceil(QUERIES_A_TASK);
+        let answered = walkers.map(groups, |group| {
+            let mut context = core.contexts.lock().pop().unwrap_or_default();
+            let queries = prepared.chunks(QUERIES_A_TASK).nth(group).expect("so many groups");
+            let near = |query: &Vec<f32>| hits(nearest(found, query, options, &mut context));
+            let answers: Vec<_> = queries.iter().map(near).collect();
+            core.contexts.lock().push(context);
+            answers
+        });
+        Ok(answered.into_iter().flatten().collect())
+    }
+}
+
+impl<S: Storage> Core<S> {
+    /// The database's threads, or the calling one where the system has none left: it only takes
+    /// longer.
+    fn executor(&self) -> &Executor {
+        self.workers.executor().unwrap_or(&Executor::Serial)
     }
 }
 
@@ -106,6 +158,24 @@ fn walk_is_longer(live: usize, count: u32, ef: usize) -> bool {
     2 * live < count && live.saturating_mul(live) < walk
 }
 
+/// The nearest of each query, every live row looked at.
+fn exact_of<V: Deref<Target = [u8]> + Send + Sync>(
+    collection: &Collection<V>,
+    queries: &[Vec<f32>],
+    k: usize,
+    executor: &Executor,
+) -> Vec<Vec<Neighbor>> {
+    let k = k.min(usize::try_from(collection.live_count()).unwrap_or(usize::MAX));
+    let is_live = |row: u32| collection.is_live(row);
+    let live: Option<&(dyn Fn(u32) -> bool + Sync)> =
+        if collection.dead_count() == 0 { None } else { Some(&is_live) };
+    let kernel = collection.graph().kernel();
+    let queries: Vec<&[f32]> = queries.iter().map(|query| &query[..]).collect();
+    collection.with_rows(|rows| {
+        exact_batch(rows, 0..collection.row_count(), &queries, k, live, kernel, executor)
+    })
+}
+
 fn nearest<V: Deref<Target = [u8]>>(
     collection: &Collection<V>,
     query: &[f32],
@@ -125,7 +195,7 @@ fn nearest<V: Deref<Target = [u8]>>(
             exact(rows, range, query, k, live, kernel, &mut out);
             out
         };
-        if options.exact || walk_is_longer(live_count, count, options.ef.max(k)) {
+        if walk_is_longer(live_count, count, options.ef.max(k)) {
             return scan(0..count);
         }
         let graph = collection.graph();

@@ -38,7 +38,7 @@ pub(super) fn run(args: &SearchArgs, out: &mut Output) -> Result<(), Failure> {
     let (vectors, dims) = read_queries(&args.queries)?;
     let truth = args.truth.as_deref().map(NeighborLists::read).transpose()?;
     let start = Instant::now();
-    let database = database::open(&args.database, Expect::Existing, None)?;
+    let database = database::open(&args.database, Expect::Existing, Some(args.threads))?;
     let open_ms = start.elapsed().as_secs_f64() * 1e3;
     let collection = database::collection(&database, &args.database, &args.collection)?;
     if dims != collection.params.dims {
@@ -139,13 +139,18 @@ impl Search<'_> {
         options.ef = usize::try_from(ef).unwrap_or(usize::MAX);
         let threads = usize::from(self.args.threads);
         let name = &self.collection.name;
-        let run = queries::run(self.database, name, self.queries, &options, threads)?.map_err(
-            |error| Failure::Query {
-                file: self.args.queries.clone(),
-                query: error.query,
-                source: error.source,
-            },
-        )?;
+        let ran = match self.args.batch {
+            None => queries::run(self.database, name, self.queries, &options, threads)?,
+            Some(batch) => {
+                let batch = usize::try_from(batch).unwrap_or(usize::MAX);
+                queries::run_batches(self.database, name, self.queries, &options, batch)
+            }
+        };
+        let run = ran.map_err(|error| Failure::Query {
+            file: self.args.queries.clone(),
+            query: error.query,
+            source: error.source,
+        })?;
         let recall = match kth {
             None => None,
             Some(kth) => queries::recall(

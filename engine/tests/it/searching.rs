@@ -139,3 +139,36 @@ fn queries_are_checked() {
     }
     on_each_disk!(on);
 }
+
+#[test]
+fn a_batch_of_queries_is_answered_like_each_of_them() {
+    fn on(disk: &impl Disk) {
+        let db = open(disk, 2);
+        db.create_collection("c", params(Metric::L2)).unwrap();
+        for ids in [0..700, 700..800] {
+            let mut batch = WriteBatch::new();
+            ids.for_each(|id| batch.insert("c", id, &vector(id)));
+            db.commit(batch).unwrap();
+            if db.stats().unwrap().collections[0].rows == 700 {
+                checkpoint(&db);
+            }
+        }
+        let mut batch = WriteBatch::new();
+        (0..800).step_by(7).for_each(|id: u64| batch.delete_row("c", id));
+        db.commit(batch).unwrap();
+        let queries: Vec<Vec<f32>> = (0..40).map(|id| vector(id * 19)).collect();
+        let queries: Vec<&[f32]> = queries.iter().map(|query| &query[..]).collect();
+        for exact in [false, true] {
+            let mut options = SearchOptions::new(5);
+            options.exact = exact;
+            let each: Vec<_> =
+                queries.iter().map(|query| db.search("c", query, &options).unwrap()).collect();
+            assert_eq!(db.search_batch("c", &queries, &options).unwrap(), each, "exact {exact}");
+            assert_eq!(db.search_batch("c", &[], &options).unwrap(), Vec::<Vec<_>>::new());
+            let faulty = [queries[0], &[1.0]];
+            let error = db.search_batch("c", &faulty, &options).unwrap_err();
+            assert!(matches!(error, SearchError::Dimension { .. }), "{error}");
+        }
+    }
+    on_each_disk!(on);
+}
