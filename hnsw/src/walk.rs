@@ -116,20 +116,16 @@ impl<P: Space> Walk<'_, P> {
     #[inline(always)]
     fn gather_fresh(&self, row: u32, layer: u8, beam: &mut Beam) {
         let Beam { visited, fresh, effort, .. } = beam;
-        let list = self.graph.list(row, layer);
-        fresh.resize(list.len(), 0);
-        let mut fresh_len = 0;
-        for &link in list {
+        fresh.clear();
+        for &link in self.graph.list(row, layer) {
             if link == NO_ROW {
                 break;
             }
-            let is_new = visited.insert(link);
-            // Without a branch that nobody could foretell.
-            fresh[fresh_len] = link;
-            fresh_len += usize::from(is_new);
-            self.space.prefetch(link);
+            if visited.insert(link) {
+                self.space.prefetch(link);
+                fresh.push(link);
+            }
         }
-        fresh.truncate(fresh_len);
         effort.hops += 1;
         effort.distances += count(fresh);
     }

@@ -5,7 +5,7 @@
 const LINES_MAX: usize = 16;
 
 /// Asks for the first lines of `values` to be brought near.
-#[inline]
+#[inline(always)]
 pub(crate) fn prefetch<T>(values: &[T]) {
     #[cfg(target_arch = "x86_64")]
     {
