@@ -13,7 +13,7 @@ use std::ops::ControlFlow;
 
 use criterion::{BatchSize, Criterion, Throughput};
 use gannet::storage::{DirOptions, MemStorage, Storage};
-use gannet::{Config, Database, Hit, Metric, Params, SearchOptions, WriteBatch};
+use gannet::{Answer, Config, Database, Metric, Params, SearchOptions, WriteBatch};
 use gannet_backend_std::StdStorage;
 use gannet_benches::{Random, Vectors};
 use tempfile::TempDir;
@@ -155,7 +155,7 @@ fn fill<S: Storage>(database: &Database<S>, data: &Vectors) {
     assert_eq!((rows.rows, rows.in_graph), (u64::from(ROWS), u64::from(ROWS)));
 }
 
-fn search<S: Storage>(database: &Database<S>, query: &[f32], exact: bool) -> Vec<Hit> {
+fn search<S: Storage>(database: &Database<S>, query: &[f32], exact: bool) -> Answer {
     let mut options = SearchOptions::new(K);
     options.exact = exact;
     database.search(ROWS_NAME, query, &options).expect("the search is done")

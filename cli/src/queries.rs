@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use gannet::{Hit, Id, Metric, SearchError, SearchOptions};
+use gannet::{Answer, How, Id, Metric, SearchError, SearchOptions};
 
 use crate::database::Db;
 use crate::failure::Failure;
@@ -32,7 +32,7 @@ impl<'a> Queries<'a> {
 #[derive(Debug)]
 pub(crate) struct Run {
     /// Nearest first, one list a query.
-    pub(crate) found: Vec<Vec<Hit>>,
+    pub(crate) found: Vec<Answer>,
     /// From before the first query to after the last.
     pub(crate) elapsed: Duration,
     pub(crate) latencies: Latencies,
@@ -41,6 +41,13 @@ pub(crate) struct Run {
 impl Run {
     pub(crate) fn queries_a_second(&self) -> f64 {
         units::per_second(self.found.len() as u64, self.elapsed.as_secs_f64())
+    }
+
+    /// The mean over all queries of what `count` says; 0 if there are none.
+    pub(crate) fn mean(&self, count: impl Fn(&How) -> u64) -> f64 {
+        let all: u64 = self.found.iter().map(|answer| count(&answer.how())).sum();
+        let all = usize::try_from(all).unwrap_or(usize::MAX);
+        units::share(all, self.found.len()).unwrap_or_default()
     }
 }
 
@@ -61,7 +68,7 @@ pub(crate) fn run(
     options: &SearchOptions,
     threads: usize,
 ) -> Result<Result<Run, QueryError>, Failure> {
-    let work = |first: usize| -> Result<Vec<(Duration, Vec<Hit>)>, QueryError> {
+    let work = |first: usize| -> Result<Vec<(Duration, Answer)>, QueryError> {
         (first..queries.count())
             .step_by(threads)
             .map(|query| {
@@ -89,7 +96,7 @@ pub(crate) fn run(
     })
     .map_err(|source| Failure::Thread { source })?;
     let elapsed = start.elapsed();
-    let mut found = vec![Vec::new(); queries.count()];
+    let mut found = vec![Answer::default(); queries.count()];
     let mut timings = Vec::with_capacity(queries.count());
     for (first, share) in shares.into_iter().enumerate() {
         match share {
@@ -136,7 +143,7 @@ pub(crate) fn recall(
     collection: &str,
     metric: Metric,
     queries: Queries<'_>,
-    found: &[Vec<Hit>],
+    found: &[Answer],
     kth: &[f64],
     k: usize,
 ) -> Result<Option<f64>, Failure> {

@@ -122,7 +122,7 @@ pub use mutants::{ALL as MUTANTS, VARIABLE as MUTANT_VARIABLE};
 pub use open::{IndexAction, RecoveryReport};
 pub use salvage::{FileDamage, Loss, Lost, SalvageError, SalvageProgress, SalvageReport, salvage};
 pub use scrub::{ScrubOptions, ScrubProgress, ScrubReport};
-pub use search::{Hit, SearchOptions};
+pub use search::{Answer, Hit, How, SearchOptions};
 pub use stats::{
     CheckpointStats, CollectionStats, CommitStats, KeyspaceStats, OpeningStats, Stats,
 };

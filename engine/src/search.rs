@@ -45,6 +45,70 @@ pub struct Hit {
     pub distance: f32,
 }
 
+/// What a search found, nearest first, and how: a list of [`Hit`]s.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Answer {
+    hits: Vec<Hit>,
+    how: How,
+}
+
+/// How an answer came about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct How {
+    /// Every live row was looked at, so nothing nearer was missed.
+    pub is_exact: bool,
+    /// Nodes of the graph whose links were followed.
+    pub visited: u64,
+    /// Distances computed in the graph, of codes or of vectors.
+    pub distances: u64,
+    /// Rows found by their codes that were put in order by exact distances.
+    pub ranked: u64,
+    /// Rows looked at one after the other: all live ones of an exact search, else those that the
+    /// graph does not hold yet.
+    pub scanned: u64,
+}
+
+impl Answer {
+    /// How it came about.
+    #[must_use]
+    pub fn how(&self) -> How {
+        self.how
+    }
+
+    /// What was found.
+    #[must_use]
+    pub fn into_hits(self) -> Vec<Hit> {
+        self.hits
+    }
+}
+
+impl Deref for Answer {
+    type Target = [Hit];
+
+    fn deref(&self) -> &[Hit] {
+        &self.hits
+    }
+}
+
+impl IntoIterator for Answer {
+    type Item = Hit;
+    type IntoIter = std::vec::IntoIter<Hit>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.hits.into_iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a Answer {
+    type Item = &'a Hit;
+    type IntoIter = std::slice::Iter<'a, Hit>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.hits.iter()
+    }
+}
+
 impl<S: Storage> Database<S> {
     /// The `k` nearest vectors of a collection, nearest first, equals in order of insertion. Finds
     /// every acknowledged row at once: what the graph does not hold yet is scanned.
@@ -59,7 +123,7 @@ impl<S: Storage> Database<S> {
         collection: &str,
         query: &[f32],
         options: &SearchOptions,
-    ) -> Result<Vec<Hit>, SearchError> {
+    ) -> Result<Answer, SearchError> {
         let mut found = self.search_each(collection, &[query], options, &Executor::Serial)?;
         Ok(found.pop().unwrap_or_default())
     }
@@ -75,7 +139,7 @@ impl<S: Storage> Database<S> {
         collection: &str,
         queries: &[&[f32]],
         options: &SearchOptions,
-    ) -> Result<Vec<Vec<Hit>>, SearchError> {
+    ) -> Result<Vec<Answer>, SearchError> {
         self.search_each(collection, queries, options, self.core.executor())
     }
 
@@ -86,7 +150,7 @@ impl<S: Storage> Database<S> {
         queries: &[&[f32]],
         options: &SearchOptions,
         walkers: &Executor,
-    ) -> Result<Vec<Vec<Hit>>, SearchError> {
+    ) -> Result<Vec<Answer>, SearchError> {
         if options.k == 0 {
             return Err(SearchError::ZeroK);
         }
@@ -100,16 +164,23 @@ impl<S: Storage> Database<S> {
         let prepared = queries.iter().map(|query| prepare(found, query));
         let prepared = prepared.collect::<Result<Vec<_>, _>>()?;
         let hit = |n: &Neighbor| Hit { id: found.id_of(n.row).clone(), distance: n.distance };
-        let hits = |neighbors: Vec<Neighbor>| neighbors.iter().map(hit).collect::<Vec<_>>();
+        let answer = |neighbors: &[Neighbor], how: How| Answer {
+            hits: neighbors.iter().map(hit).collect(),
+            how,
+        };
         if options.exact {
+            let how = How { is_exact: true, scanned: found.live_count(), ..How::default() };
             let lists = exact_of(found, &prepared, options.k, core.executor());
-            return Ok(lists.into_iter().map(hits).collect());
+            return Ok(lists.iter().map(|list| answer(list, how)).collect());
         }
         let groups = prepared.len().div_ceil(QUERIES_A_TASK);
         let answered = walkers.map(groups, |group| {
             let mut context = core.contexts.lock().pop().unwrap_or_default();
             let queries = prepared.chunks(QUERIES_A_TASK).nth(group).expect("so many groups");
-            let near = |query: &Vec<f32>| hits(nearest(found, query, options, &mut context));
+            let near = |query: &Vec<f32>| {
+                let (neighbors, how) = nearest(found, query, options, &mut context);
+                answer(&neighbors, how)
+            };
             let answers: Vec<_> = queries.iter().map(near).collect();
             core.contexts.lock().push(context);
             answers
@@ -181,7 +252,7 @@ fn nearest<V: Deref<Target = [u8]>>(
     query: &[f32],
     options: &SearchOptions,
     context: &mut SearchContext,
-) -> Vec<Neighbor> {
+) -> (Vec<Neighbor>, How) {
     let count = collection.row_count();
     let live_count = usize::try_from(collection.live_count()).unwrap_or(usize::MAX);
     let k = options.k.min(live_count);
@@ -189,26 +260,38 @@ fn nearest<V: Deref<Target = [u8]>>(
     let live: Option<&dyn Fn(u32) -> bool> =
         if collection.dead_count() == 0 { None } else { Some(&is_live) };
     let kernel = collection.graph().kernel();
-    collection.with_rows(|rows| {
+    let mut how = How::default();
+    let found = collection.with_rows(|rows| {
         let scan = |range: std::ops::Range<u32>| {
             let mut out = Vec::new();
             exact(rows, range, query, k, live, kernel, &mut out);
             out
         };
+        let scan_all = |how: &mut How| {
+            how.is_exact = true;
+            how.scanned = collection.live_count();
+            scan(0..count)
+        };
         if walk_is_longer(live_count, count, options.ef.max(k)) {
-            return scan(0..count);
+            return scan_all(&mut how);
         }
         let graph = collection.graph();
         let mut walked = Vec::new();
         graph.search(rows, query, k, options.ef, live, context, &mut walked);
+        let effort = context.effort();
+        how.visited = effort.hops.into();
+        how.distances = u64::from(effort.distances) + u64::from(effort.upper_distances);
+        how.ranked = effort.ranked.into();
         let mut out = walked;
         if graph.len() < count {
+            how.scanned = collection.live_count() - collection.live_in_graph();
             let pending = scan(graph.len()..count);
             let mut merged = Vec::new();
             merge(&out, &pending, k, &mut merged);
             out = merged;
         }
         // A walk that ends short (rows that cannot be reached, many dead ones) is no answer.
-        if out.len() < k { scan(0..count) } else { out }
-    })
+        if out.len() < k { scan_all(&mut how) } else { out }
+    });
+    (found, how)
 }

@@ -1,9 +1,11 @@
 //! Vector kernels and the HNSW graph of Gannet: build, search, bytes in and out, no I/O.
 //!
 //! A [`Graph`] holds links between row numbers and nothing else. The vectors stay with the caller
-//! and come along as [`Rows`]; threads come as an [`Executor`]; memory of a search as a
-//! [`SearchContext`]. Equal rows, parameters and batch ends give equal graphs, byte for byte, on
-//! any number of threads and any CPU: distances are summed in one order by every instruction set.
+//! and come along as [`Rows`], with codes of a quarter of their size where there are any (see
+//! [`Code`]): walks and builds compare these, and vectors decide the order of what is found.
+//! Threads come as an [`Executor`], memory of a search as a [`SearchContext`]. Equal rows,
+//! parameters and batch ends give equal graphs, byte for byte, on any number of threads and any
+//! CPU: distances are summed in one order by every instruction set.
 //!
 //! ```
 //! use std::ops::ControlFlow;

@@ -90,7 +90,7 @@ impl Measured for Search<'_, '_> {
         let start = walk.descend(aim, entry, 0, beam);
         ranked.clear();
         let more = (k / 2).max(width / RANKED_SHARE).max(RANKED_MORE);
-        let most = if P::IS_EXACT { k } else { k + more };
+        let most = if P::IS_EXACT { k } else { k.saturating_add(more) };
         if live.is_none() && width <= POOL_BEAM_MAX {
             walk.beam(aim, start, 0, width, beam);
             ranked.extend(beam.pool.keys().iter().take(most));

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use gannet::{CollectionStats, Hit, Id, SearchOptions};
+use gannet::{Answer, CollectionStats, Id, SearchOptions};
 use serde::Serialize;
 
 use crate::args::SearchArgs;
@@ -15,7 +15,7 @@ use crate::recall;
 use crate::vectors::{NeighborLists, VectorFile};
 
 #[derive(Serialize)]
-struct Answer {
+struct Summary {
     backend: &'static str,
     queries: usize,
     k: u32,
@@ -32,6 +32,11 @@ struct Measured {
     mean_us: f64,
     p50_us: f64,
     p99_us: f64,
+    /// Means a query.
+    visited: f64,
+    distances: f64,
+    ranked: f64,
+    scanned: f64,
 }
 
 pub(super) fn run(args: &SearchArgs, out: &mut Output) -> Result<(), Failure> {
@@ -70,7 +75,7 @@ pub(super) fn run(args: &SearchArgs, out: &mut Output) -> Result<(), Failure> {
     if let Some(path) = &args.out {
         write_found(path, &last)?;
     }
-    let answer = Answer {
+    let answer = Summary {
         backend: database::backend_name(&database),
         queries: search.queries.count(),
         k: args.k,
@@ -133,7 +138,7 @@ impl Search<'_> {
     }
 
     /// Runs all queries at one beam width.
-    fn measure(&self, ef: u32, kth: Option<&[f64]>) -> Result<(Measured, Vec<Vec<Hit>>), Failure> {
+    fn measure(&self, ef: u32, kth: Option<&[f64]>) -> Result<(Measured, Vec<Answer>), Failure> {
         let mut options = SearchOptions::new(self.k);
         options.exact = self.args.exact;
         options.ef = usize::try_from(ef).unwrap_or(usize::MAX);
@@ -170,12 +175,16 @@ impl Search<'_> {
             mean_us: run.latencies.mean_us(),
             p50_us: run.latencies.percentile_us(50),
             p99_us: run.latencies.percentile_us(99),
+            visited: run.mean(|how| how.visited),
+            distances: run.mean(|how| how.distances),
+            ranked: run.mean(|how| how.ranked),
+            scanned: run.mean(|how| how.scanned),
         };
         Ok((measured, run.found))
     }
 }
 
-fn write_found(path: &Path, found: &[Vec<Hit>]) -> Result<(), Failure> {
+fn write_found(path: &Path, found: &[Answer]) -> Result<(), Failure> {
     let mut lists = NeighborLists::new();
     for (query, hits) in found.iter().enumerate() {
         let unfit = |id: &Id| Failure::OutId { query, id: id.to_string() };
@@ -189,8 +198,8 @@ fn write_found(path: &Path, found: &[Vec<Hit>]) -> Result<(), Failure> {
     Ok(lists.write(path)?)
 }
 
-fn text(answer: &Answer) -> String {
-    let Answer { backend, queries, k, threads, open_ms, results } = answer;
+fn text(answer: &Summary) -> String {
+    let Summary { backend, queries, k, threads, open_ms, results } = answer;
     let mut lines = vec![
         format!(
             "{queries} queries, k {k}, {threads} threads, backend {backend}, opened in \
@@ -201,11 +210,13 @@ fn text(answer: &Answer) -> String {
             "ef", "recall", "queries/s", "mean us", "p50 us", "p99 us"
         ),
     ];
-    lines.extend(results.iter().map(|Measured { ef, recall, qps, mean_us, p50_us, p99_us }| {
-        let recall = recall.map_or("-".to_string(), |recall| format!("{recall:.4}"));
-        format!(
-            "{ef:>6}  {recall:>8}  {qps:>10.1}  {mean_us:>10.1}  {p50_us:>10.1}  {p99_us:>10.1}"
-        )
-    }));
+    lines.extend(results.iter().map(
+        |Measured { ef, recall, qps, mean_us, p50_us, p99_us, .. }| {
+            let recall = recall.map_or("-".to_string(), |recall| format!("{recall:.4}"));
+            format!(
+                "{ef:>6}  {recall:>8}  {qps:>10.1}  {mean_us:>10.1}  {p50_us:>10.1}  {p99_us:>10.1}"
+            )
+        },
+    ));
     lines.join("\n")
 }

@@ -159,7 +159,7 @@ fn search_finds_the_nearest_and_measures() {
         let results = answer["results"].as_array().unwrap();
         assert_eq!(results.len(), 2);
         assert_eq!((&results[0]["ef"], &results[1]["ef"]), (&json!(5), &json!(300)));
-        for field in ["qps", "p50_us", "p99_us"] {
+        for field in ["qps", "mean_us", "p50_us", "p99_us", "visited", "distances"] {
             assert!(results[1][field].as_f64().unwrap() > 0.0, "{field}");
         }
         assert_eq!(results[1]["recall"], 1.0, "a beam over all rows finds all");

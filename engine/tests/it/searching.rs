@@ -135,7 +135,7 @@ fn queries_are_checked() {
             }
         }
         assert!(matches!(search("cos", &[0.0; 5], 1, 1), Err(SearchError::ZeroVector)));
-        assert_eq!(search("l2", &[0.0; 5], 1, 1).unwrap(), [], "an empty collection");
+        assert!(search("l2", &[0.0; 5], 1, 1).unwrap().is_empty(), "an empty collection");
     }
     on_each_disk!(on);
 }
@@ -164,11 +164,48 @@ fn a_batch_of_queries_is_answered_like_each_of_them() {
             let each: Vec<_> =
                 queries.iter().map(|query| db.search("c", query, &options).unwrap()).collect();
             assert_eq!(db.search_batch("c", &queries, &options).unwrap(), each, "exact {exact}");
-            assert_eq!(db.search_batch("c", &[], &options).unwrap(), Vec::<Vec<_>>::new());
+            assert!(db.search_batch("c", &[], &options).unwrap().is_empty());
             let faulty = [queries[0], &[1.0]];
             let error = db.search_batch("c", &faulty, &options).unwrap_err();
             assert!(matches!(error, SearchError::Dimension { .. }), "{error}");
         }
+    }
+    on_each_disk!(on);
+}
+
+#[test]
+fn an_answer_says_how_it_came_about() {
+    fn on(disk: &impl Disk) {
+        let db = open(disk, 1);
+        db.create_collection("c", params(Metric::L2)).unwrap();
+        let insert = |ids: std::ops::Range<u64>| {
+            let mut batch = WriteBatch::new();
+            ids.for_each(|id| batch.insert("c", id, &vector(id)));
+            db.commit(batch).unwrap();
+        };
+        let how = |exact: bool| {
+            let mut options = SearchOptions::new(5);
+            options.exact = exact;
+            db.search("c", &vector(3), &options).unwrap().how()
+        };
+        insert(0..500);
+        let all = how(true);
+        assert!(all.is_exact);
+        assert_eq!((all.scanned, all.visited, all.distances), (500, 0, 0));
+        // Nothing is in the graph yet: everything was looked at, one by one.
+        assert_eq!(how(false).scanned, 500);
+        checkpoint(&db);
+        let walked = how(false);
+        assert!(!walked.is_exact && walked.visited > 0 && walked.distances >= walked.visited);
+        assert_eq!((walked.scanned, walked.ranked), (0, 13));
+        insert(500..520);
+        assert_eq!(how(false).scanned, 20);
+        let mut batch = WriteBatch::new();
+        (3..520).for_each(|id: u64| batch.delete_row("c", id));
+        db.commit(batch).unwrap();
+        let few = how(false);
+        assert!(few.is_exact, "three rows are looked at");
+        assert_eq!(few.scanned, 3);
     }
     on_each_disk!(on);
 }
