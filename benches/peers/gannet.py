@@ -1,7 +1,4 @@
-"""Gannet through its program, so that all of the durable engine is measured.
-
-What the program does not offer yet (`--batch`, `--exact`) is asked of its help, not guessed.
-"""
+"""Gannet through its program, so that all of the durable engine is measured."""
 
 import json
 import re
@@ -22,10 +19,6 @@ class Gannet:
         self.graph_alone = graph_alone
         anywhere = child.cores(1)
         self.version = child.run([program, "--version"], anywhere).stdout.split()[-1]
-        self.search_help = child.run([program, "search", "--help"], anywhere).stdout
-
-    def offers(self, flag):
-        return re.search(rf"^\s+{flag}\b", self.search_help, re.MULTILINE) is not None
 
     def load(self, data, database, threads, on, more):
         """Imports the base into a new database: the whole process, start to end."""

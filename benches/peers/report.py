@@ -69,9 +69,7 @@ def at_recall(measured):
     rows = []
     for name, one in measured.items():
         if one["search"]:
-            has_batch = "batch_qps" in one["search"][0]["gannet"][0]
-            batch = "batch" if has_batch else "batch to single"
-            kinds = ((batch, batch_qps), ("single", single_qps), ("single, by p50", typical_qps))
+            kinds = (("batch", batch_qps), ("single", single_qps), ("single, by p50", typical_qps))
             for kind, speed in kinds:
                 rows += [row_at_recall(name, kind, speed, one["search"], at) for at in RECALLS]
     head = ["set", "calls", "recall@10", "hnswlib, queries/s", "Gannet, queries/s",

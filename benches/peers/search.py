@@ -211,11 +211,10 @@ class OneSet:
         points, gannet_share = self.gannet.search(self.database, self.work, self.args.ef, one)
         told["gannet"] = [gannet.as_point(point) for point in points]
         told["shares"] = {"hnswlib": hnswlib_share, "gannet": gannet_share}
-        if self.gannet.offers("--batch"):
-            batch = ("--batch", len(self.data.queries))
-            points, _ = self.gannet.search(self.database, self.work, self.args.ef, one, *batch)
-            for single, point in zip(told["gannet"], points):
-                single["batch_qps"] = point["qps"]
+        batch = ("--batch", len(self.data.queries))
+        points, _ = self.gannet.search(self.database, self.work, self.args.ef, one, *batch)
+        for single, point in zip(told["gannet"], points):
+            single["batch_qps"] = point["qps"]
         if number == 0:
             self.recalls = [self.recall(found) for found in np.load(ids)]
             self.check_recall(one)
@@ -249,9 +248,6 @@ class OneSet:
             raise ToolFailed(f"recall: gannet says {told}, the same ids come to {computed}")
 
     def exact(self):
-        if not self.gannet.offers("--exact"):
-            self.run.skip(f"{self.data.name}, exact search", "gannet search has no --exact")
-            return
         few = self.work / "exact"
         few.mkdir()
         self.write_queries(few, self.args.exact_queries)
@@ -264,10 +260,8 @@ class OneSet:
             told["faiss"], _ = self.peer("exact", self.data.base, queries, one, *more)
             points, _ = self.gannet.search(self.database, few, [K], one, "--exact")
             told["gannet"] = gannet.as_point(points[0])
-            if self.gannet.offers("--batch"):
-                more = ("--exact", *more)
-                points, _ = self.gannet.search(self.database, few, [K], one, *more)
-                told["gannet"]["batch_qps"] = points[0]["qps"]
+            points, _ = self.gannet.search(self.database, few, [K], one, "--exact", *more)
+            told["gannet"]["batch_qps"] = points[0]["qps"]
             self.result["exact"].append(told)
 
 

@@ -21,7 +21,7 @@ use crate::root;
 use crate::state::State;
 use crate::sync::{AtomicBool, Condvar, Mutex, Ordering, RwLock};
 use crate::workers::Workers;
-use gannet_hnsw::SearchContext;
+use gannet_hnsw::{Executor, SearchContext};
 use gannet_storage::{Error as StorageError, SealedFile, Storage};
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
@@ -252,6 +252,12 @@ impl<S: Storage> Database<S> {
 }
 
 impl<S: Storage> Core<S> {
+    /// The database's threads, or the calling one where the system has none left: it only takes
+    /// longer.
+    pub(crate) fn executor(&self) -> &Executor {
+        self.workers.executor().unwrap_or(&Executor::Serial)
+    }
+
     pub(crate) fn poison_on_panic(&self) -> PoisonOnPanic<'_, S> {
         PoisonOnPanic { core: self, was_panicking: std::thread::panicking() }
     }

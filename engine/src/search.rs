@@ -1,7 +1,7 @@
 //! Searching: the graph for what it holds, a scan for what it does not hold yet.
 
 use crate::collection::Collection;
-use crate::database::{Core, Database};
+use crate::database::Database;
 use crate::error::SearchError;
 use crate::id::Id;
 use gannet_hnsw::{
@@ -143,7 +143,7 @@ impl<S: Storage> Database<S> {
         self.search_each(collection, queries, options, self.core.executor())
     }
 
-    /// Answers queries, `walkers` of them at a time where the graph is walked.
+    /// Answers queries; those that walk the graph on the threads of `walkers`.
     fn search_each(
         &self,
         collection: &str,
@@ -186,14 +186,6 @@ impl<S: Storage> Database<S> {
             answers
         });
         Ok(answered.into_iter().flatten().collect())
-    }
-}
-
-impl<S: Storage> Core<S> {
-    /// The database's threads, or the calling one where the system has none left: it only takes
-    /// longer.
-    fn executor(&self) -> &Executor {
-        self.workers.executor().unwrap_or(&Executor::Serial)
     }
 }
 

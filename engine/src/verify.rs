@@ -97,11 +97,7 @@ impl<S: Storage> Database<S> {
         }
         // What is written to cannot be read; a spare is made again when it is needed.
         writer.log.abandon();
-        match core.workers.executor() {
-            Ok(executor) => verify_on(&core.storage, executor),
-            // It only takes longer.
-            Err(_) => verify_storage(&core.storage),
-        }
+        verify_on(&core.storage, core.executor())
     }
 }
 

@@ -20,6 +20,7 @@ pub struct SearchContext {
     pub(crate) exact: Aim,
     /// What is put in order by exact distances.
     pub(crate) ranked: Vec<Key>,
+    pub(crate) distances: Vec<f32>,
 }
 
 /// The memory of a walk.
@@ -27,7 +28,7 @@ pub struct SearchContext {
 pub(crate) struct Beam {
     pub(crate) visited: Visited,
     pub(crate) pool: Pool,
-    /// Links of the row at hand that were not seen before.
+    /// Rows to compare next: links of the row at hand that were not seen before, above all.
     pub(crate) fresh: Vec<u32>,
     /// Beam of the searches that the pool does not serve: rows to follow, and the best found.
     pub(crate) open: BinaryHeap<Reverse<Key>>,
@@ -66,9 +67,10 @@ impl SearchContext {
     /// kilobytes.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        let Self { beam, aim, exact, ranked } = self;
+        let Self { beam, aim, exact, ranked, distances } = self;
         let aims = aim.memory_bytes() + exact.memory_bytes();
-        beam.memory_bytes() + aims + ranked.capacity() * size_of::<Key>()
+        let ranking = ranked.capacity() * size_of::<Key>() + distances.capacity() * 4;
+        beam.memory_bytes() + aims + ranking
     }
 }
 

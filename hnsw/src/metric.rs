@@ -1,6 +1,6 @@
 //! What "near" means: the three metrics, their stable codes and names.
 //!
-//! The arithmetic is the business of `kernel`; preparing vectors (unit length) is that of `vector`.
+//! Sums are the business of `kernel`; preparing vectors (unit length) is that of `vector`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -49,6 +49,16 @@ impl Metric {
             2 => Some(Self::Cosine),
             3 => Some(Self::Dot),
             _ => None,
+        }
+    }
+
+    /// The distance, where the sum over the squares of differences (L2) or over products is `sum`.
+    #[inline(always)]
+    pub(crate) fn of_sum(self, sum: f32) -> f32 {
+        match self {
+            Self::L2 => sum,
+            Self::Cosine => 1.0 - sum,
+            Self::Dot => 0.0 - sum,
         }
     }
 

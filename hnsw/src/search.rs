@@ -81,7 +81,7 @@ impl Measured for Search<'_, '_> {
     #[inline(always)]
     fn run<P: Space>(self, space: P) {
         let Self { graph, rows, query, entry, k, width, live, context, out } = self;
-        let SearchContext { beam, aim, exact, ranked } = context;
+        let SearchContext { beam, aim, exact, ranked, distances } = context;
         exact.floats.clear();
         exact.floats.extend_from_slice(query);
         exact.floats.resize(rows.stride(), 0.0);
@@ -104,30 +104,20 @@ impl Measured for Search<'_, '_> {
             beam.found = found.into();
         }
         if !P::IS_EXACT {
-            rank(graph, rows, &exact.floats, ranked);
+            let ids = &mut beam.fresh;
+            ids.clear();
+            ids.extend(ranked.iter().map(|key| key.row()));
+            for &row in &*ids {
+                prefetch(rows.row(row));
+            }
+            graph.kernel.distances(&exact.floats, rows, ids, distances);
+            ranked.clear();
+            ranked.extend(ids.iter().zip(&*distances).map(|(&row, &d)| Key::new(d, row)));
+            ranked.sort_unstable();
             beam.effort.ranked = u32::try_from(ranked.len()).unwrap_or(u32::MAX);
         }
         out.extend(ranked.iter().take(k).map(|key| key.neighbor()));
     }
-}
-
-/// Puts rows in order by their exact distances.
-fn rank(graph: &Graph, rows: &Rows<'_>, query: &[f32], ranked: &mut [Key]) {
-    for key in &*ranked {
-        prefetch(rows.row(key.row()));
-    }
-    let mut fours = ranked.chunks_exact_mut(4);
-    for four in &mut fours {
-        let found = [0, 1, 2, 3].map(|at: usize| four[at].row());
-        let distances = graph.kernel.distance4(query, found.map(|row| rows.row(row)));
-        for (key, distance) in four.iter_mut().zip(distances) {
-            *key = Key::new(distance, key.row());
-        }
-    }
-    for key in fours.into_remainder() {
-        *key = Key::new(graph.kernel.distance(query, rows.row(key.row())), key.row());
-    }
-    ranked.sort_unstable();
 }
 
 /// So many more rows than asked for are put in order by exact distances where a walk compares

@@ -6,6 +6,7 @@
 use crate::code::{Code, Coded};
 use crate::kernel::prefetch::prefetch;
 use crate::kernel::{Kernel, Simd, Task};
+use crate::key::Key;
 use crate::metric::Metric;
 use crate::rows::Rows;
 
@@ -48,6 +49,21 @@ pub(crate) trait Space: Copy {
 
     /// The distances of four rows; each is what `distance` gives.
     fn distance4(&self, from: &Aim, rows: [u32; 4]) -> [f32; 4];
+
+    /// Gives each row with its distance to `take`, in order.
+    #[inline(always)]
+    fn each(&self, from: &Aim, rows: &[u32], mut take: impl FnMut(Key)) {
+        let (fours, rest) = rows.as_chunks::<4>();
+        for four in fours {
+            let distances = self.distance4(from, *four);
+            for (row, distance) in four.iter().zip(distances) {
+                take(Key::new(distance, *row));
+            }
+        }
+        for &row in rest {
+            take(Key::new(self.distance(from, row), row));
+        }
+    }
 }
 
 /// Rows compared by their vectors.
@@ -81,22 +97,21 @@ impl<S: Simd> Space for Exact<'_, S> {
     fn distance(&self, from: &Aim, row: u32) -> f32 {
         let (from, vector) = (&from.floats[..], self.rows.row(row));
         assert_eq!(from.len(), vector.len(), "vectors of different lengths");
-        match self.metric {
+        self.metric.of_sum(match self.metric {
             Metric::L2 => self.simd.sum::<true>(from, vector),
-            Metric::Cosine => 1.0 - self.simd.sum::<false>(from, vector),
-            Metric::Dot => 0.0 - self.simd.sum::<false>(from, vector),
-        }
+            Metric::Cosine | Metric::Dot => self.simd.sum::<false>(from, vector),
+        })
     }
 
     #[inline(always)]
     fn distance4(&self, from: &Aim, rows: [u32; 4]) -> [f32; 4] {
         let (from, vectors) = (&from.floats[..], rows.map(|row| self.rows.row(row)));
         assert_eq!(from.len(), vectors[0].len(), "vectors of different lengths");
-        match self.metric {
+        let sums = match self.metric {
             Metric::L2 => self.simd.sum4::<true>(from, vectors),
-            Metric::Cosine => self.simd.sum4::<false>(from, vectors).map(|dot| 1.0 - dot),
-            Metric::Dot => self.simd.sum4::<false>(from, vectors).map(|dot| 0.0 - dot),
-        }
+            Metric::Cosine | Metric::Dot => self.simd.sum4::<false>(from, vectors),
+        };
+        sums.map(|sum| self.metric.of_sum(sum))
     }
 }
 

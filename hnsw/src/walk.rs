@@ -36,7 +36,7 @@ impl<P: Space> Walk<'_, P> {
                 }
                 beam.effort.upper_distances += count(links);
                 let mut found = nearest;
-                self.each(aim, links, |key| found = found.min(key));
+                self.space.each(aim, links, |key| found = found.min(key));
                 // Strictly nearer every time, so the loop ends.
                 if found == nearest {
                     break;
@@ -60,7 +60,7 @@ impl<P: Space> Walk<'_, P> {
             }
             self.gather_fresh(next.row(), layer, beam);
             let Beam { fresh, pool, .. } = beam;
-            self.each(aim, fresh, |key| pool.insert(key));
+            self.space.each(aim, fresh, |key| pool.insert(key));
         }
     }
 
@@ -95,7 +95,7 @@ impl<P: Space> Walk<'_, P> {
             }
             self.gather_fresh(next.row(), 0, beam);
             let Beam { fresh, open, found, .. } = beam;
-            self.each(aim, fresh, |key| {
+            self.space.each(aim, fresh, |key| {
                 let is_full = found.len() == width;
                 if is_full && found.peek().is_some_and(|far| key >= *far) {
                     return;
@@ -128,21 +128,6 @@ impl<P: Space> Walk<'_, P> {
         }
         effort.hops += 1;
         effort.distances += count(fresh);
-    }
-
-    /// Gives each row with its distance to `take`, in order.
-    #[inline(always)]
-    fn each(&self, aim: &Aim, rows: &[u32], mut take: impl FnMut(Key)) {
-        let (fours, rest) = rows.as_chunks::<4>();
-        for four in fours {
-            let distances = self.space.distance4(aim, *four);
-            for (row, distance) in four.iter().zip(distances) {
-                take(Key::new(distance, *row));
-            }
-        }
-        for &row in rest {
-            take(Key::new(self.space.distance(aim, row), row));
-        }
     }
 }
 

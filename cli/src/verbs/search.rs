@@ -43,7 +43,9 @@ pub(super) fn run(args: &SearchArgs, out: &mut Output) -> Result<(), Failure> {
     let (vectors, dims) = read_queries(&args.queries)?;
     let truth = args.truth.as_deref().map(NeighborLists::read).transpose()?;
     let start = Instant::now();
-    let database = database::open(&args.database, Expect::Existing, Some(args.threads))?;
+    // Those of the database search only where it shares searches out.
+    let threads = (args.exact || args.batch.is_some()).then_some(args.threads);
+    let database = database::open(&args.database, Expect::Existing, threads)?;
     let open_ms = start.elapsed().as_secs_f64() * 1e3;
     let collection = database::collection(&database, &args.database, &args.collection)?;
     if dims != collection.params.dims {

@@ -120,8 +120,7 @@ impl Planner<'_> {
         }
         space.aim(row, aim);
         candidates.clear();
-        let distance = |&link: &u32| Key::new(space.distance(aim, link), link);
-        candidates.extend(links.iter().map(distance));
+        space.each(aim, links, |link| candidates.push(link));
         candidates.extend(group.iter().map(|back_link| back_link.source));
         candidates.sort_unstable();
         let chosen = selector.select(space, row, candidates, links_max);

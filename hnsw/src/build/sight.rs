@@ -1,14 +1,12 @@
 //! What each new row sees: its best links among the graph and the earlier rows of its batch.
 
-use std::ops::Range;
-
 use super::scratch::{BuildScratch, Worker};
 use crate::executor::Executor;
 use crate::graph::Graph;
 use crate::key::Key;
 use crate::layer::layer_of;
 use crate::rows::Rows;
-use crate::space::{Aim, Measured, Space, measure};
+use crate::space::{Measured, Space, measure};
 use crate::walk::Walk;
 
 /// Rows a thread takes at a time.
@@ -65,7 +63,10 @@ impl Measured for PlanRow<'_, '_> {
         let top = layer_of(params.seed, row, params.m);
         let Worker { beam, aim, mates, selector } = worker;
         space.aim(row, aim);
-        measure_mates(space, graph.len()..row, aim, mates);
+        beam.fresh.clear();
+        beam.fresh.extend(graph.len()..row);
+        mates.clear();
+        space.each(aim, &beam.fresh, |mate| mates.push(mate));
 
         let walk = Walk { graph, space };
         let mut start = graph.entry.map(|entry| {
@@ -89,18 +90,4 @@ impl Measured for PlanRow<'_, '_> {
             sights.push(Sight { row, layer, links: links.into() });
         }
     }
-}
-
-/// The distances of earlier rows of the batch.
-#[inline(always)]
-fn measure_mates<P: Space>(space: P, rows: Range<u32>, aim: &Aim, mates: &mut Vec<Key>) {
-    mates.clear();
-    let mut row = rows.start;
-    while row + 4 <= rows.end {
-        let four = [row, row + 1, row + 2, row + 3];
-        let distances = space.distance4(aim, four);
-        mates.extend(four.iter().zip(distances).map(|(&row, distance)| Key::new(distance, row)));
-        row += 4;
-    }
-    mates.extend((row..rows.end).map(|row| Key::new(space.distance(aim, row), row)));
 }

@@ -70,13 +70,12 @@ impl Panel {
         ahead: &mut Ahead<'_>,
     ) {
         let instructions = Tile::of(kernel.isa());
-        let half = self.bounds.len() <= LANES / 2;
         let mut start = 0;
         for lanes in self.lanes.as_chunks().0.chunks(part_steps) {
             let part = start..start + lanes.len();
             for (tile, sums) in block.tiles.iter().zip(&mut *sums) {
                 ahead.step();
-                instructions.add(lanes, tile, part.clone(), half, sums);
+                instructions.add(lanes, tile, part.clone(), sums);
             }
             start = part.end;
         }

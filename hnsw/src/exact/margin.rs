@@ -135,26 +135,9 @@ fn nearest_float(value: f64) -> f32 {
 mod tests {
     use super::super::batch::block_components;
     use super::*;
+    use crate::kernel::tests::Random;
     use crate::kernel::tile::{Lanes, STEP, Sums, TILE_ROWS, Tile};
     use crate::{Isa, Kernel};
-
-    /// Splitmix64.
-    struct Random(u64);
-
-    impl Random {
-        fn next(&mut self) -> u64 {
-            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            z ^ (z >> 31)
-        }
-
-        /// In -1 to 1.
-        fn unit(&mut self) -> f32 {
-            let bits = u16::try_from(self.next() >> 48).expect("16 bits");
-            f32::from(bits) / 32_768.0 - 1.0
-        }
-    }
 
     type Component = fn(&mut Random) -> f32;
 
@@ -187,7 +170,7 @@ mod tests {
         let mut sums: Sums = [[0.0; 16]; TILE_ROWS];
         for (index, panel) in panel.as_chunks::<STEP>().0.chunks(steps).enumerate() {
             let part = index * steps..index * steps + panel.len();
-            tile.add(panel, &tile_of_row, part, false, &mut sums);
+            tile.add(panel, &tile_of_row, part, &mut sums);
         }
         let bound = margin.query(query);
         let offset = margin.offset(-Kernel::new(isa, Metric::Dot).distance(row, row));

@@ -23,7 +23,7 @@ mod avx512_codes;
 pub(crate) mod prefetch;
 mod scalar;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub(crate) mod tile;
 #[cfg(target_arch = "x86_64")]
 #[expect(unsafe_code, reason = "vector instructions: loads, stores, and calls after detection")]
@@ -285,11 +285,10 @@ impl Kernel {
     #[inline]
     pub fn distance(self, a: &[f32], b: &[f32]) -> f32 {
         assert_eq!(a.len(), b.len(), "vectors of different lengths");
-        match self.metric {
+        self.metric.of_sum(match self.metric {
             Metric::L2 => self.isa.sum::<true>(a, b),
-            Metric::Cosine => 1.0 - self.isa.sum::<false>(a, b),
-            Metric::Dot => 0.0 - self.isa.sum::<false>(a, b),
-        }
+            Metric::Cosine | Metric::Dot => self.isa.sum::<false>(a, b),
+        })
     }
 
     /// The distances from `query` to four vectors, in less time than four calls of
@@ -303,11 +302,11 @@ impl Kernel {
         for vector in vectors {
             assert_eq!(query.len(), vector.len(), "vectors of different lengths");
         }
-        match self.metric {
+        let sums = match self.metric {
             Metric::L2 => self.isa.sum4::<true>(query, vectors),
-            Metric::Cosine => self.isa.sum4::<false>(query, vectors).map(|dot| 1.0 - dot),
-            Metric::Dot => self.isa.sum4::<false>(query, vectors).map(|dot| 0.0 - dot),
-        }
+            Metric::Cosine | Metric::Dot => self.isa.sum4::<false>(query, vectors),
+        };
+        sums.map(|sum| self.metric.of_sum(sum))
     }
 
     /// Sets `out` to the distances from `query` to the rows that follow one another in `run`, as
@@ -323,10 +322,8 @@ impl Kernel {
             Metric::L2 => self.isa.sums::<true>(query, run, out),
             Metric::Cosine | Metric::Dot => self.isa.sums::<false>(query, run, out),
         }
-        match self.metric {
-            Metric::L2 => {}
-            Metric::Cosine => out.iter_mut().for_each(|dot| *dot = 1.0 - *dot),
-            Metric::Dot => out.iter_mut().for_each(|dot| *dot = 0.0 - *dot),
+        for sum in out {
+            *sum = self.metric.of_sum(*sum);
         }
     }
 

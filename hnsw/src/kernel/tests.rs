@@ -8,10 +8,10 @@ use crate::Metric;
 const SEED: u64 = 0x006b_6572_6e65_6c73;
 
 /// Splitmix64, for vectors that are the same on every run.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -19,7 +19,7 @@ impl Random {
     }
 
     /// In -1 to 1.
-    fn unit(&mut self) -> f32 {
+    pub(crate) fn unit(&mut self) -> f32 {
         let bits = u32::try_from(self.next() >> 40).expect("24 bits");
         bits as f32 / 8_388_608.0 - 1.0
     }

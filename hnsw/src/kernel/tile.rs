@@ -54,8 +54,6 @@ impl Tile {
     /// at 0, the sum is added to `sums[r][l]` instead. A term is rounded at most as often as if
     /// they were multiplied and added to zero one by one.
     ///
-    /// If `half`, only the first eight lanes are of use to the caller: the others may stay.
-    ///
     /// # Panics
     /// If the part has another length than the panel, or a row ends before it.
     #[inline]
@@ -64,16 +62,13 @@ impl Tile {
         panel: &[[Lanes; STEP]],
         rows: &[&[[f32; STEP]]; TILE_ROWS],
         part: Range<usize>,
-        half: bool,
         sums: &mut Sums,
     ) {
         assert_eq!(part.len(), panel.len(), "steps of the rows and of the panel");
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = half;
         match self {
             Self::Scalar => add(panel, rows, part, sums),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2(proof) => tile_avx2::add(proof, panel, rows, part, half, sums),
+            Self::Avx2(proof) => tile_avx2::add(proof, panel, rows, part, sums),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512(proof) => tile_avx512::add(proof, panel, rows, part, sums),
         }
@@ -146,7 +141,6 @@ mod tests {
 
     #[test]
     fn sums_begin_at_zero_and_go_on_from_part_to_part() {
-        const HALF: usize = LANES / 2;
         for isa in Isa::available() {
             for (first, steps) in [(0, 0), (0, 1), (1, 2), (2, 5), (7, 32)] {
                 let len = steps * STEP;
@@ -155,18 +149,16 @@ mod tests {
                 let rows: [Vec<f32>; TILE_ROWS] =
                     std::array::from_fn(|r| (0..len).map(|i| component(3 * i + 5 * r)).collect());
                 let steps_of = rows.each_ref().map(|row| row.as_chunks().0);
-                for half in [false, true] {
-                    let mut sums = [[2.5; LANES]; TILE_ROWS];
-                    let (left, right) = panel.as_chunks().0.split_at(first);
-                    for (panel, part) in [(left, 0..first), (right, first..steps)] {
-                        Tile::of(isa).add(panel, &steps_of, part, half, &mut sums);
-                    }
-                    for (row, sums) in rows.iter().zip(sums) {
-                        for lane in 0..if half { HALF } else { LANES } {
-                            let products = row.iter().zip(&panel).map(|(x, lanes)| x * lanes[lane]);
-                            let expect = products.sum::<f32>() + 0.0;
-                            assert_eq!((sums[lane] + 0.0).to_bits(), expect.to_bits(), "{isa:?}");
-                        }
+                let mut sums = [[2.5; LANES]; TILE_ROWS];
+                let (left, right) = panel.as_chunks().0.split_at(first);
+                for (panel, part) in [(left, 0..first), (right, first..steps)] {
+                    Tile::of(isa).add(panel, &steps_of, part, &mut sums);
+                }
+                for (row, sums) in rows.iter().zip(sums) {
+                    for (lane, sum) in sums.iter().enumerate() {
+                        let products = row.iter().zip(&panel).map(|(x, lanes)| x * lanes[lane]);
+                        let expect = products.sum::<f32>() + 0.0;
+                        assert_eq!((sum + 0.0).to_bits(), expect.to_bits(), "{isa:?}");
                     }
                 }
             }
@@ -200,19 +192,17 @@ mod tests {
     #[test]
     fn rows_that_end_before_the_part_are_refused() {
         for isa in Isa::available() {
-            for half in [false, true] {
-                for row in 0..TILE_ROWS {
-                    let mut rows: [&[[f32; STEP]]; TILE_ROWS] = [&[[0.0; STEP]; 4]; TILE_ROWS];
-                    rows[row] = &[[0.0; STEP]; 3];
-                    let add = |part| {
-                        let mut sums = [[0.0; LANES]; TILE_ROWS];
-                        let panel = [[[0.0; LANES]; STEP]; 2];
-                        Tile::of(isa).add(&panel, &rows, part, half, &mut sums);
-                    };
-                    add(1..3);
-                    assert!(std::panic::catch_unwind(|| add(2..4)).is_err(), "{isa:?} {row}");
-                    assert!(std::panic::catch_unwind(|| add(0..3)).is_err(), "{isa:?} {row}");
-                }
+            for row in 0..TILE_ROWS {
+                let mut rows: [&[[f32; STEP]]; TILE_ROWS] = [&[[0.0; STEP]; 4]; TILE_ROWS];
+                rows[row] = &[[0.0; STEP]; 3];
+                let add = |part| {
+                    let mut sums = [[0.0; LANES]; TILE_ROWS];
+                    let panel = [[[0.0; LANES]; STEP]; 2];
+                    Tile::of(isa).add(&panel, &rows, part, &mut sums);
+                };
+                add(1..3);
+                assert!(std::panic::catch_unwind(|| add(2..4)).is_err(), "{isa:?} {row}");
+                assert!(std::panic::catch_unwind(|| add(0..3)).is_err(), "{isa:?} {row}");
             }
         }
     }

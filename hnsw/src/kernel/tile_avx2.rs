@@ -1,4 +1,4 @@
-//! Tiles on 256-bit vectors with fused steps: six rows by sixteen queries, or by eight.
+//! Tiles on 256-bit vectors with fused steps: six rows by sixteen queries.
 //!
 //! Twelve sums keep both multipliers busy and leave registers for the operands. Unsafe in three
 //! places: loading and storing eight floats of an array, and calling after detection.
@@ -24,24 +24,18 @@ impl Fma {
     }
 }
 
-/// What `Tile::add` says; lanes 8 to 15 are left alone if `half`.
+/// What `Tile::add` says.
 #[inline]
 pub(super) fn add(
     _proof: Fma,
     panel: &[[Lanes; STEP]],
     rows: &[&[[f32; STEP]]; TILE_ROWS],
     part: Range<usize>,
-    half: bool,
     sums: &mut Sums,
 ) {
-    if half {
-        // SAFETY: the CPU must have AVX2 and FMA. The proof says so, and only a detection makes
-        // one. A CPU without would stop at an illegal instruction.
-        unsafe { add_half(panel, rows, part, sums) }
-    } else {
-        // SAFETY: as above.
-        unsafe { add_full(panel, rows, part, sums) }
-    }
+    // SAFETY: the CPU must have AVX2 and FMA. The proof says so, and only a detection makes one. A
+    // CPU without would stop at an illegal instruction.
+    unsafe { add_rows(panel, rows, part, sums) }
 }
 
 /// What `Tile::survivors` says.
@@ -73,6 +67,7 @@ fn store(values: &mut [f32; 8], vector: __m256) {
     unsafe { _mm256_storeu_ps(values.as_mut_ptr(), vector) }
 }
 
+/// Sets the sums, or adds to them.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 fn put(values: &mut [f32; 8], vector: __m256, is_first: bool) {
@@ -81,7 +76,7 @@ fn put(values: &mut [f32; 8], vector: __m256, is_first: bool) {
 }
 
 #[target_feature(enable = "avx2,fma")]
-fn add_full(
+fn add_rows(
     panel: &[[Lanes; STEP]],
     rows: &[&[[f32; STEP]]; TILE_ROWS],
     part: Range<usize>,
@@ -112,39 +107,6 @@ fn add_full(
             let (halves, _) = sums.as_chunks_mut::<8>();
             put(&mut halves[0], block[0], is_first);
             put(&mut halves[1], block[1], is_first);
-        }
-    }
-}
-
-#[target_feature(enable = "avx2,fma")]
-fn add_half(
-    panel: &[[Lanes; STEP]],
-    rows: &[&[[f32; STEP]]; TILE_ROWS],
-    part: Range<usize>,
-    sums: &mut Sums,
-) {
-    let is_first = part.start == 0;
-    let (rows, _) = rows.as_chunks::<6>();
-    let (sums, _) = sums.as_chunks_mut::<6>();
-    for (rows, sums) in rows.iter().zip(sums) {
-        // Cut to one length, so that one bounds check serves a step.
-        let [r0, r1, r2, r3, r4, r5] = *rows;
-        let (r0, r1, r2) = (&r0[part.clone()], &r1[part.clone()], &r2[part.clone()]);
-        let (r3, r4, r5) = (&r3[part.clone()], &r4[part.clone()], &r5[part.clone()]);
-        // Even and odd components apart: one sum a row would wait for itself.
-        let mut block = [[_mm256_setzero_ps(); 2]; 6];
-        for (i, lanes) in panel.iter().enumerate() {
-            let at = [&r0[i], &r1[i], &r2[i], &r3[i], &r4[i], &r5[i]];
-            for (step, lanes) in lanes.iter().enumerate() {
-                let lanes = load(&lanes.as_chunks::<8>().0[0]);
-                for (block, row) in block.iter_mut().zip(at) {
-                    let component = _mm256_broadcast_ss(&row[step]);
-                    block[step % 2] = _mm256_fmadd_ps(lanes, component, block[step % 2]);
-                }
-            }
-        }
-        for (sums, [even, odd]) in sums.iter_mut().zip(block) {
-            put(&mut sums.as_chunks_mut::<8>().0[0], _mm256_add_ps(even, odd), is_first);
         }
     }
 }
