@@ -14,7 +14,7 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 use std::{env, fs};
 
-use gannet_hnsw::{Code, Encoder, Executor, Graph, Metric, Params, SearchContext, row_stride};
+use gannet_hnsw::{Code, Executor, Graph, Metric, Params, SearchContext};
 
 mod vectors;
 
@@ -38,17 +38,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut params = Params::new(base.dims, metric);
     params.m = number(1, 16)?.try_into()?;
     params.ef_construction = number(2, 200)?;
+    params.code = rest.get(3).map_or(Ok(Code::Sq8), |name| name.parse())?;
     params.validate()?;
     let mut out = io::stdout().lock();
 
     let chunks = base.chunks();
     let rows = base.rows(&chunks);
-    let code: Code = rest.get(3).map_or(Ok(Code::Sq8), |name| name.parse())?;
-    let began = Instant::now();
-    let codes = codes_of(&base, &chunks, code);
-    let code_chunks: Vec<&[i8]> = codes.iter().map(|chunk| &chunk[..]).collect();
-    let rows = if code == Code::None { rows } else { rows.with_codes(code, &code_chunks) };
-    let encode_s = began.elapsed().as_secs_f64();
     let mut graph = Graph::new(params);
     let began = Instant::now();
     if graph.insert_until(&rows, base.len, &exec, &mut |_| ControlFlow::Continue(())).is_break() {
@@ -63,11 +58,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let decode_ms = began.elapsed().as_secs_f64() * 1e3;
     writeln!(
         out,
-        "{} rows of {} dims, {metric}, {code}, {}, {} threads: encoded in {encode_s:.2} s, \
+        "{} rows of {} dims, {metric}, {}, {}, {} threads: \
          built in {build_s:.2} s, {} unreachable, \
          image {} bytes {:08x}, decoded in {decode_ms:.0} ms",
         base.len,
         base.dims,
+        graph.params().code,
         graph.kernel().isa().name(),
         exec.thread_count(),
         graph.unreachable_count(),
@@ -80,6 +76,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         let mut answers = Vec::new();
         let mut ends = Vec::new();
         let (mut distances, mut hops) = (0.0, 0.0);
+        #[cfg(feature = "counters")]
+        let (mut tests, mut bytes) = (0.0, 0.0);
         let began = Instant::now();
         for query in 0..queries.len {
             let query = queries.row(query);
@@ -88,6 +86,11 @@ fn main() -> Result<(), Box<dyn Error>> {
             let effort = context.effort();
             distances += f64::from(effort.distances + effort.upper_distances);
             hops += f64::from(effort.hops);
+            #[cfg(feature = "counters")]
+            {
+                tests += f64::from(effort.visited_tests);
+                bytes += effort.bytes as f64;
+            }
         }
         let qps = f64::from(queries.len) / began.elapsed().as_secs_f64();
         let mut hits = 0u32;
@@ -109,6 +112,13 @@ fn main() -> Result<(), Box<dyn Error>> {
             "  ef {ef:3}: recall@{K} {recall:.4}, {qps:.0} queries/s, {distances:.0} distances, \
              {hops:.0} hops"
         )?;
+        #[cfg(feature = "counters")]
+        writeln!(
+            out,
+            "          {:.0} looked up among those seen, {:.0} bytes read",
+            tests / f64::from(queries.len),
+            bytes / f64::from(queries.len),
+        )?;
     }
     Ok(())
 }
@@ -120,22 +130,6 @@ fn exact_distance(metric: Metric, a: &[f32], b: &[f32]) -> f64 {
         Metric::Cosine => 1.0 - pairs.map(|(a, b)| a * b).sum::<f64>(),
         Metric::Dot => -pairs.map(|(a, b)| a * b).sum::<f64>(),
     }
-}
-
-/// The codes of each chunk.
-fn codes_of(base: &Vectors, chunks: &[&[f32]], code: Code) -> Vec<Vec<i8>> {
-    let mut encoder = Encoder::new(code, base.dims);
-    let len = code.len_bytes(base.dims);
-    let mut bytes = vec![0; len];
-    let mut encode = |chunk: &&[f32]| {
-        let mut codes = Vec::with_capacity(chunk.len() / row_stride(base.dims) * len);
-        for vector in chunk.chunks(row_stride(base.dims)) {
-            encoder.encode(vector, &mut bytes);
-            codes.extend(bytes.iter().map(|byte| byte.cast_signed()));
-        }
-        codes
-    };
-    chunks.iter().map(&mut encode).collect()
 }
 
 fn read_truth(path: &str) -> Result<Vec<Vec<u32>>, Box<dyn Error>> {

@@ -48,6 +48,12 @@ pub struct Effort {
     pub upper_distances: u32,
     /// Rows put in order by exact distances, where the walk compared codes.
     pub ranked: u32,
+    /// Links looked up among the rows seen before.
+    #[cfg(feature = "counters")]
+    pub visited_tests: u32,
+    /// Bytes of lists, codes and vectors that were read, whole ones each time.
+    #[cfg(feature = "counters")]
+    pub bytes: u64,
 }
 
 impl SearchContext {

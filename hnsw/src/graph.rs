@@ -1,4 +1,4 @@
-//! The graph as memory: who links to whom, in flat arrays of row numbers.
+//! The graph as memory: who links to whom, in flat arrays of row numbers, and the code of each row.
 //!
 //! Keeps the shape: rows `0..len` are in the graph, each stands on layers 0 to `layer_of(row)`, a
 //! list never links to itself, twice to one row, or to a row that does not stand on its layer.
@@ -8,6 +8,7 @@ use std::fmt;
 
 use crate::kernel::{Isa, Kernel};
 use crate::layer::layer_of;
+use crate::memory::Table;
 use crate::params::{Params, ROWS_MAX};
 
 /// Fills the rest of a list that is not full.
@@ -15,7 +16,7 @@ pub(crate) const NO_ROW: u32 = u32::MAX;
 
 const _: () = assert!(ROWS_MAX <= 1 << 31, "a row number, a flag, and the filler is neither");
 
-/// A navigable small-world graph over rows that it does not hold: every call that computes
+/// A navigable small-world graph over rows whose vectors it does not hold: every call that computes
 /// distances takes the rows beside it. Rows join in order of their numbers and never leave.
 #[derive(Clone)]
 pub struct Graph {
@@ -24,12 +25,14 @@ pub struct Graph {
     /// Where a search begins: the lowest row on the highest layer that any row stands on.
     pub(crate) entry: Option<Entry>,
     /// Lists of layer 0: `2 * m` row numbers a row, filled up with `NO_ROW`.
-    pub(crate) base: Vec<u32>,
+    pub(crate) base: Table<u32>,
     /// Lists of the layers above: `m` row numbers a list, first the lists of the lowest row.
-    pub(crate) upper: Vec<u32>,
+    pub(crate) upper: Table<u32>,
     /// Per row the number of upper lists before its own, and at the end the number of all: so
     /// neighbours in this array also tell a row's top layer.
-    pub(crate) upper_starts: Vec<u32>,
+    pub(crate) upper_starts: Table<u32>,
+    /// The code of each row; empty where rows have none.
+    pub(crate) codes: Table<i8>,
 }
 
 /// Where a search begins.
@@ -58,8 +61,10 @@ impl Graph {
             panic!("a graph of invalid parameters: {error}");
         }
         let kernel = Kernel::new(Isa::detect(), params.metric);
-        let (base, upper, upper_starts) = (Vec::new(), Vec::new(), vec![0]);
-        Self { params, kernel, entry: None, base, upper, upper_starts }
+        let (base, upper, codes) = (Table::new(), Table::new(), Table::new());
+        let mut upper_starts = Table::new();
+        upper_starts.grow(1, 0);
+        Self { params, kernel, entry: None, base, upper, upper_starts, codes }
     }
 
     /// The same graph, computing on `isa`. Results do not change, only their speed.
@@ -85,7 +90,7 @@ impl Graph {
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "push_row and decode stop at ROWS_MAX")]
     pub fn len(&self) -> u32 {
-        (self.upper_starts.len() - 1) as u32
+        (self.upper_starts.items().len() - 1) as u32
     }
 
     /// Whether no row is in the graph.
@@ -94,11 +99,16 @@ impl Graph {
         self.len() == 0
     }
 
-    /// Bytes of its lists on the heap, room for growth included.
+    /// Bytes of its lists in memory, room for growth included.
     #[must_use]
-    pub fn memory_bytes(&self) -> usize {
-        let words = self.base.capacity() + self.upper.capacity() + self.upper_starts.capacity();
-        words * size_of::<u32>()
+    pub fn links_bytes(&self) -> usize {
+        [&self.base, &self.upper, &self.upper_starts].map(Table::memory_bytes).iter().sum()
+    }
+
+    /// Bytes of its codes in memory, room for growth included.
+    #[must_use]
+    pub fn codes_bytes(&self) -> usize {
+        self.codes.memory_bytes()
     }
 
     /// How many rows no search can reach: those no path of links leads to, layer 0 from the entry
@@ -122,29 +132,25 @@ impl Graph {
     /// # Panics
     /// If the row is not in the graph.
     pub(crate) fn top_layer(&self, row: u32) -> u8 {
-        let row = row as usize;
-        let lists = self.upper_starts[row + 1] - self.upper_starts[row];
-        u8::try_from(lists).expect("layers are capped")
+        let (row, starts) = (row as usize, self.upper_starts.items());
+        u8::try_from(starts[row + 1] - starts[row]).expect("layers are capped")
     }
 
     /// The rows that `row` links to on `layer`, in the order they were chosen.
     ///
     /// # Panics
     /// If the row is not in the graph or does not stand on the layer.
-    #[inline]
     pub(crate) fn links(&self, row: u32, layer: u8) -> &[u32] {
-        let list = self.list(row, layer);
-        &list[..list.partition_point(|&link| link != NO_ROW)]
+        self.lists().links(row, layer)
     }
 
-    /// The whole room of a list: links, then filler.
-    #[inline]
-    pub(crate) fn list(&self, row: u32, layer: u8) -> &[u32] {
-        let stride = self.params.links_max(layer);
-        if layer == 0 {
-            &self.base[row as usize * stride..][..stride]
-        } else {
-            &self.upper[self.upper_index(row, layer) * stride..][..stride]
+    /// Its lists, for who reads many.
+    pub(crate) fn lists(&self) -> Lists<'_> {
+        Lists {
+            base: self.base.items(),
+            upper: self.upper.items(),
+            upper_starts: self.upper_starts.items(),
+            m: usize::from(self.params.m),
         }
     }
 
@@ -155,20 +161,14 @@ impl Graph {
     pub(crate) fn set_links(&mut self, row: u32, layer: u8, links: &[u32]) {
         let stride = self.params.links_max(layer);
         let list = if layer == 0 {
-            &mut self.base[row as usize * stride..][..stride]
+            &mut self.base.items_mut()[row as usize * stride..][..stride]
         } else {
-            let index = self.upper_index(row, layer);
-            &mut self.upper[index * stride..][..stride]
+            let index = self.lists().upper_index(row, layer);
+            &mut self.upper.items_mut()[index * stride..][..stride]
         };
         let (used, unused) = list.split_at_mut(links.len());
         used.copy_from_slice(links);
         unused.fill(NO_ROW);
-    }
-
-    fn upper_index(&self, row: u32, layer: u8) -> usize {
-        let top = self.top_layer(row);
-        assert!((1..=top).contains(&layer), "row {row} of top layer {top} has no layer {layer}");
-        self.upper_starts[row as usize] as usize + usize::from(layer) - 1
     }
 
     /// Takes in the next row, without links.
@@ -176,27 +176,48 @@ impl Graph {
         let row = self.len();
         assert!(row < ROWS_MAX, "a graph holds {ROWS_MAX} rows");
         let layer = layer_of(self.params.seed, row, self.params.m);
-        push_lists(&mut self.base, 1, self.params.links_max(0));
-        push_lists(&mut self.upper, usize::from(layer), self.params.links_max(1));
-        let start = self.upper_starts[row as usize];
+        self.base.grow(self.params.links_max(0), NO_ROW);
+        self.upper.grow(usize::from(layer) * self.params.links_max(1), NO_ROW);
+        let start = self.upper_starts.items()[row as usize];
         let end = start.checked_add(u32::from(layer)).expect("fewer upper lists than rows * 2");
-        reserve_slowly(&mut self.upper_starts, 1);
-        self.upper_starts.push(end);
+        self.upper_starts.grow(1, end);
         if self.entry.is_none_or(|entry| layer > entry.layer) {
             self.entry = Some(Entry { row, layer });
         }
     }
 }
 
-fn push_lists(lists: &mut Vec<u32>, count: usize, stride: usize) {
-    reserve_slowly(lists, count * stride);
-    lists.resize(lists.len() + count * stride, NO_ROW);
+/// The lists of a graph.
+#[derive(Clone, Copy)]
+pub(crate) struct Lists<'a> {
+    base: &'a [u32],
+    upper: &'a [u32],
+    upper_starts: &'a [u32],
+    m: usize,
 }
 
-/// Room for `more`, growing by an eighth at a time: doubling would leave half of a large graph
-/// empty.
-fn reserve_slowly(words: &mut Vec<u32>, more: usize) {
-    if words.capacity() - words.len() < more {
-        words.reserve_exact(more.max(words.len() / 8).max(1024));
+impl<'a> Lists<'a> {
+    /// As [`Graph::links`].
+    #[inline(always)]
+    pub(crate) fn links(&self, row: u32, layer: u8) -> &'a [u32] {
+        let list = self.list(row, layer);
+        &list[..list.partition_point(|&link| link != NO_ROW)]
+    }
+
+    /// The whole room of a list: links, then filler.
+    #[inline(always)]
+    pub(crate) fn list(&self, row: u32, layer: u8) -> &'a [u32] {
+        if layer == 0 {
+            &self.base[row as usize * 2 * self.m..][..2 * self.m]
+        } else {
+            &self.upper[self.upper_index(row, layer) * self.m..][..self.m]
+        }
+    }
+
+    fn upper_index(&self, row: u32, layer: u8) -> usize {
+        let start = self.upper_starts[row as usize];
+        let top = self.upper_starts[row as usize + 1] - start;
+        assert!((1..=top).contains(&layer.into()), "row {row} of top layer {top}: layer {layer}");
+        start as usize + usize::from(layer) - 1
     }
 }

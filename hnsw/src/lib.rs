@@ -1,8 +1,8 @@
 //! Vector kernels and the HNSW graph of Gannet: build, search, bytes in and out, no I/O.
 //!
-//! A [`Graph`] holds links between row numbers and nothing else. The vectors stay with the caller
-//! and come along as [`Rows`], with codes of a quarter of their size where there are any (see
-//! [`Code`]): walks and builds compare these, and vectors decide the order of what is found.
+//! A [`Graph`] holds links between row numbers, and a code of each row, of a quarter of its size
+//! (see [`Code`]): walks and builds compare these, and vectors decide the order of what is found.
+//! The vectors stay with the caller and come along as [`Rows`].
 //! Threads come as an [`Executor`], memory of a search as a [`SearchContext`]. Equal rows,
 //! parameters and batch ends give equal graphs, byte for byte, on any number of threads and any
 //! CPU: distances are summed in one order by every instruction set.
@@ -54,6 +54,7 @@ mod image;
 mod kernel;
 mod key;
 mod layer;
+mod memory;
 mod metric;
 mod params;
 mod pool;

@@ -22,18 +22,23 @@ impl Pool {
         self.cursor = 0;
     }
 
-    /// Takes `key` in unless `capacity` nearer ones are here. No key may come twice.
+    /// Takes `key` in unless `capacity` nearer ones are here, and says whether it is the one to
+    /// follow next. No key may come twice.
     #[inline]
-    pub(crate) fn insert(&mut self, key: Key) {
+    pub(crate) fn insert(&mut self, key: Key) -> bool {
         if self.keys.len() == self.capacity {
             if self.keys.last().is_some_and(|last| key >= *last) {
-                return;
+                return false;
             }
             self.keys.pop();
         }
         let at = self.keys.partition_point(|other| *other < key);
         self.keys.insert(at, key);
-        self.cursor = self.cursor.min(at);
+        let is_next = at <= self.cursor;
+        if is_next {
+            self.cursor = at;
+        }
+        is_next
     }
 
     /// The nearest key not yet followed, now marked as followed.

@@ -7,7 +7,6 @@
 use std::fmt;
 use std::ops::Range;
 
-use crate::code::Code;
 use crate::params::{DIMS_MAX, ROWS_MAX};
 
 /// A row's stride is a multiple of this many floats: one cache line, 64 bytes.
@@ -29,9 +28,6 @@ pub struct Rows<'a> {
     dims: u32,
     len: u32,
     chunk_log2: u32,
-    code: Code,
-    code_chunks: &'a [&'a [i8]],
-    code_len: usize,
 }
 
 impl fmt::Debug for Rows<'_> {
@@ -70,46 +66,7 @@ impl<'a> Rows<'a> {
             left -= rows;
         }
         assert!(left == 0, "{} chunks hold {left} rows fewer than {len}", chunks.len());
-        let (code, chunk_log2) = (Code::None, rows_per_chunk_log2);
-        Self { chunks, stride, dims, len, chunk_log2, code, code_chunks: &[], code_len: 0 }
-    }
-
-    /// The same rows, with a code beside each, in chunks of as many rows.
-    ///
-    /// # Panics
-    /// If the chunks do not have that shape, of [`Code::len_bytes`] a row.
-    #[must_use]
-    pub fn with_codes(self, code: Code, chunks: &'a [&'a [i8]]) -> Self {
-        let code_len = code.len_bytes(self.dims);
-        let rows = self.chunks.iter().map(|chunk| chunk.len() / self.stride);
-        assert_eq!(chunks.len(), self.chunks.len(), "chunks of codes");
-        for (index, (chunk, rows)) in chunks.iter().zip(rows).enumerate() {
-            let is_last = index + 1 == chunks.len();
-            let least = self.len as usize - (index << self.chunk_log2);
-            let least = if is_last { least } else { rows } * code_len;
-            assert!(chunk.len() >= least, "chunk {index} holds {} bytes of codes", chunk.len());
-        }
-        Self { code, code_chunks: chunks, code_len, ..self }
-    }
-
-    /// What a walk over these rows compares.
-    #[must_use]
-    pub fn code(&self) -> Code {
-        self.code
-    }
-
-    /// The code of `row`.
-    ///
-    /// # Panics
-    /// If there is no such row, or rows have no codes.
-    #[must_use]
-    #[inline]
-    pub(crate) fn code_of(&self, row: u32) -> &'a [i8] {
-        assert!(row < self.len, "row {row} of {}", self.len);
-        let chunk = self.code_chunks[(row >> self.chunk_log2) as usize];
-        let mask = (1u32 << self.chunk_log2) - 1;
-        let start = (row & mask) as usize * self.code_len;
-        &chunk[start..start + self.code_len]
+        Self { chunks, stride, dims, len, chunk_log2: rows_per_chunk_log2 }
     }
 
     /// How many rows there are: they are numbered from 0.

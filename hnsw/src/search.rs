@@ -7,7 +7,7 @@ use crate::graph::{Entry, Graph};
 use crate::kernel::prefetch::prefetch;
 use crate::key::{Key, Neighbor};
 use crate::rows::Rows;
-use crate::space::{Measured, Space, measure};
+use crate::space::{Measured, Space};
 use crate::walk::{POOL_BEAM_MAX, Walk};
 
 impl Graph {
@@ -52,7 +52,7 @@ impl Graph {
         }
         let width = ef.max(k).min(self.len() as usize);
         let search = Search { graph: self, rows, query, entry, k, width, live, context, out };
-        measure(self.kernel, rows, search);
+        self.measure(rows, search);
     }
 
     pub(crate) fn check_rows(&self, rows: &Rows<'_>) {
@@ -86,7 +86,7 @@ impl Measured for Search<'_, '_> {
         exact.floats.extend_from_slice(query);
         exact.floats.resize(rows.stride(), 0.0);
         space.aim_at(&exact.floats, aim);
-        let walk = Walk { graph, space };
+        let walk = Walk::new(graph, space);
         let start = walk.descend(aim, entry, 0, beam);
         ranked.clear();
         let more = (k / 2).max(width / RANKED_SHARE).max(RANKED_MORE);
@@ -115,6 +115,10 @@ impl Measured for Search<'_, '_> {
             ranked.extend(ids.iter().zip(&*distances).map(|(&row, &d)| Key::new(d, row)));
             ranked.sort_unstable();
             beam.effort.ranked = u32::try_from(ranked.len()).unwrap_or(u32::MAX);
+            #[cfg(feature = "counters")]
+            {
+                beam.effort.bytes += (ranked.len() * size_of::<f32>() * rows.stride()) as u64;
+            }
         }
         out.extend(ranked.iter().take(k).map(|key| key.neighbor()));
     }

@@ -3,9 +3,10 @@
 //! A walk and a build are written once, over a [`Space`], and compiled for each and for each
 //! instruction set. Distances of one space are compared with each other alone.
 
-use crate::code::{Code, Coded};
+use crate::code::{Code, Coded, Codes};
+use crate::graph::Graph;
 use crate::kernel::prefetch::prefetch;
-use crate::kernel::{Kernel, Simd, Task};
+use crate::kernel::{Simd, Task};
 use crate::key::Key;
 use crate::metric::Metric;
 use crate::rows::Rows;
@@ -43,6 +44,10 @@ pub(crate) trait Space: Copy {
 
     /// Asks for the row to be brought near.
     fn prefetch(&self, row: u32);
+
+    /// Bytes of a row as it is compared.
+    #[cfg(feature = "counters")]
+    fn row_len_bytes(&self) -> usize;
 
     /// The distance of `row`.
     fn distance(&self, from: &Aim, row: u32) -> f32;
@@ -93,6 +98,11 @@ impl<S: Simd> Space for Exact<'_, S> {
         prefetch(self.rows.row(row));
     }
 
+    #[cfg(feature = "counters")]
+    fn row_len_bytes(&self) -> usize {
+        size_of::<f32>() * self.rows.stride()
+    }
+
     #[inline(always)]
     fn distance(&self, from: &Aim, row: u32) -> f32 {
         let (from, vector) = (&from.floats[..], self.rows.row(row));
@@ -124,26 +134,51 @@ pub(crate) trait Measured {
     fn run<P: Space>(self, space: P) -> Self::Output;
 }
 
-/// Runs `work` in the space in which `rows` are to be walked.
-pub(crate) fn measure<T: Measured>(kernel: Kernel, rows: &Rows<'_>, work: T) -> T::Output {
-    kernel.isa().run(InSpace { rows, metric: kernel.metric(), work })
+impl Graph {
+    /// Runs `work` in the space in which its rows are walked.
+    pub(crate) fn measure<T: Measured>(&self, rows: &Rows<'_>, work: T) -> T::Output {
+        self.measure_in::<T, false>(rows, &[], work)
+    }
+
+    /// The same, with a batch of rows that are about to join, of which `batch` holds the codes.
+    pub(crate) fn measure_batch<T: Measured>(
+        &self,
+        rows: &Rows<'_>,
+        batch: &[i8],
+        work: T,
+    ) -> T::Output {
+        self.measure_in::<T, true>(rows, batch, work)
+    }
+
+    fn measure_in<T: Measured, const BATCH: bool>(
+        &self,
+        rows: &Rows<'_>,
+        batch: &[i8],
+        work: T,
+    ) -> T::Output {
+        let codes = Codes::<BATCH>::new(&self.params, self.codes.items(), batch);
+        let metric = self.params.metric;
+        self.kernel.isa().run(InSpace { rows, codes, metric, code: self.params.code, work })
+    }
 }
 
-struct InSpace<'a, T> {
+struct InSpace<'a, T, const BATCH: bool> {
     rows: &'a Rows<'a>,
+    codes: Codes<'a, BATCH>,
     metric: Metric,
+    code: Code,
     work: T,
 }
 
-impl<T: Measured> Task for InSpace<'_, T> {
+impl<T: Measured, const BATCH: bool> Task for InSpace<'_, T, BATCH> {
     type Output = T::Output;
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> T::Output {
-        let Self { rows, metric, work } = self;
-        match rows.code() {
+        let Self { rows, codes, metric, code, work } = self;
+        match code {
             Code::None => work.run(Exact { rows, metric, simd }),
-            Code::Sq8 => work.run(Coded { rows, is_dot: metric == Metric::Dot, simd }),
+            Code::Sq8 => work.run(Coded { codes, is_dot: metric == Metric::Dot, simd }),
         }
     }
 }

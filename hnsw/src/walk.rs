@@ -7,7 +7,7 @@
 use std::cmp::Reverse;
 
 use crate::context::Beam;
-use crate::graph::{Entry, Graph, NO_ROW};
+use crate::graph::{Entry, Graph, Lists, NO_ROW};
 use crate::kernel::prefetch::prefetch;
 use crate::key::Key;
 use crate::space::{Aim, Space};
@@ -18,11 +18,17 @@ pub(crate) const POOL_BEAM_MAX: usize = 1024;
 /// Walks on one state of a graph.
 #[derive(Clone, Copy)]
 pub(crate) struct Walk<'a, P> {
-    pub(crate) graph: &'a Graph,
-    pub(crate) space: P,
+    lists: Lists<'a>,
+    /// Rows in the graph.
+    len: u32,
+    space: P,
 }
 
-impl<P: Space> Walk<'_, P> {
+impl<'a, P: Space> Walk<'a, P> {
+    pub(crate) fn new(graph: &'a Graph, space: P) -> Self {
+        Self { lists: graph.lists(), len: graph.len(), space }
+    }
+
     /// From `entry`, always to the nearest linked row, down to the layer above `floor`: the nearest
     /// row found, which stands on layer `floor` too.
     #[inline(always)]
@@ -30,11 +36,16 @@ impl<P: Space> Walk<'_, P> {
         let mut nearest = Key::new(self.space.distance(aim, entry.row), entry.row);
         for layer in (floor + 1..=entry.layer).rev() {
             loop {
-                let links = self.graph.links(nearest.row(), layer);
+                let links = self.lists.links(nearest.row(), layer);
                 for &link in links {
                     self.space.prefetch(link);
                 }
                 beam.effort.upper_distances += count(links);
+                #[cfg(feature = "counters")]
+                {
+                    let rows = links.len() * self.space.row_len_bytes();
+                    beam.effort.bytes += (size_of_val(links) + rows) as u64;
+                }
                 let mut found = nearest;
                 self.space.each(aim, links, |key| found = found.min(key));
                 // Strictly nearer every time, so the loop ends.
@@ -50,17 +61,21 @@ impl<P: Space> Walk<'_, P> {
     /// Leaves in `beam.pool` the nearest `width` rows that a beam from `start` finds on `layer`.
     #[inline(always)]
     pub(crate) fn beam(&self, aim: &Aim, start: Key, layer: u8, width: usize, beam: &mut Beam) {
-        beam.visited.begin(self.graph.len());
+        beam.visited.begin(self.len);
         beam.pool.begin(width);
         beam.visited.insert(start.row());
         beam.pool.insert(start);
         while let Some(next) = beam.pool.follow_next() {
             if let Some(after) = beam.pool.peek() {
-                prefetch(self.graph.list(after.row(), layer));
+                prefetch(self.lists.list(after.row(), layer));
             }
             self.gather_fresh(next.row(), layer, beam);
             let Beam { fresh, pool, .. } = beam;
-            self.space.each(aim, fresh, |key| pool.insert(key));
+            self.space.each(aim, fresh, |key| {
+                if pool.insert(key) {
+                    prefetch(self.lists.list(key.row(), layer));
+                }
+            });
         }
     }
 
@@ -78,7 +93,7 @@ impl<P: Space> Walk<'_, P> {
         live: &dyn Fn(u32) -> bool,
         beam: &mut Beam,
     ) {
-        beam.visited.begin(self.graph.len());
+        beam.visited.begin(self.len);
         beam.open.clear();
         beam.found.clear();
         beam.visited.insert(start.row());
@@ -91,7 +106,7 @@ impl<P: Space> Walk<'_, P> {
                 break;
             }
             if let Some(Reverse(after)) = beam.open.peek() {
-                prefetch(self.graph.list(after.row(), 0));
+                prefetch(self.lists.list(after.row(), 0));
             }
             self.gather_fresh(next.row(), 0, beam);
             let Beam { fresh, open, found, .. } = beam;
@@ -116,18 +131,33 @@ impl<P: Space> Walk<'_, P> {
     #[inline(always)]
     fn gather_fresh(&self, row: u32, layer: u8, beam: &mut Beam) {
         let Beam { visited, fresh, effort, .. } = beam;
+        let list = self.lists.list(row, layer);
+        // Whether a row is new cannot be foretold: every link is written down, and the next one
+        // over it if it was not.
         fresh.clear();
-        for &link in self.graph.list(row, layer) {
+        fresh.resize(list.len(), 0);
+        let mut new = 0;
+        for &link in list {
             if link == NO_ROW {
                 break;
             }
+            #[cfg(feature = "counters")]
+            {
+                effort.visited_tests += 1;
+            }
+            fresh[new] = link;
             if visited.insert(link) {
                 self.space.prefetch(link);
-                fresh.push(link);
+                new += 1;
             }
         }
+        fresh.truncate(new);
         effort.hops += 1;
         effort.distances += count(fresh);
+        #[cfg(feature = "counters")]
+        {
+            effort.bytes += (size_of_val(list) + new * self.space.row_len_bytes()) as u64;
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use gannet_hnsw::{
-    Code, Encoder, Executor, Graph, Metric, Params, Rows, SearchContext, normalise, row_stride,
+    Code, Executor, Graph, Metric, Params, Rows, SearchContext, normalise, row_stride,
 };
 
 const DIMS: u32 = 20;
@@ -23,18 +23,8 @@ fn a_warm_search_allocates_nothing() {
     let chunks: Vec<&[f32]> = floats.chunks(stride << LOG2).collect();
     for metric in Metric::ALL {
         for code in Code::ALL {
-            let len = code.len_bytes(DIMS);
-            let mut encoder = Encoder::new(code, DIMS);
-            let mut bytes = vec![0; 3000 * len];
-            for (vector, code) in floats.chunks(stride).zip(bytes.chunks_mut(len.max(1))) {
-                encoder.encode(vector, code);
-            }
-            let codes: Vec<i8> = bytes.iter().map(|byte| byte.cast_signed()).collect();
-            let code_chunks: Vec<&[i8]> = codes.chunks((len << LOG2).max(1)).collect();
-            let plain = Rows::new(DIMS, LOG2, &chunks, 3000);
-            let rows =
-                if code == Code::None { plain } else { plain.with_codes(code, &code_chunks) };
-            let mut graph = Graph::new(Params::new(DIMS, metric));
+            let rows = Rows::new(DIMS, LOG2, &chunks, 3000);
+            let mut graph = Graph::new(Params { code, ..Params::new(DIMS, metric) });
             let proceed = &mut |_| ControlFlow::Continue(());
             assert!(graph.insert_until(&rows, 3000, &Executor::Serial, proceed).is_continue());
 

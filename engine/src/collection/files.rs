@@ -18,7 +18,6 @@ use std::ops::{Deref, Range};
 pub(crate) const ROWS: u32 = 1;
 pub(crate) const NORMS: u32 = 2;
 pub(crate) const IDS: u32 = 3;
-pub(super) const CODES: u32 = 4;
 pub(crate) const DEAD: u32 = 1;
 pub(super) const GRAPH: u32 = 1;
 
@@ -69,28 +68,15 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
         let open =
             |rows: &RowsEntry| SealedReader::open(storage, FileKind::Rows, database, &rows.file);
         let readers = entry.rows.iter().map(open).collect::<Result<Vec<_>, _>>()?;
-        let mut pieces = row_pieces(&collection.rows, ROWS, &readers, entry)?;
-        let vectors = pieces.len();
-        if let Some(codes) = &collection.codes {
-            pieces.extend(row_pieces(codes, CODES, &readers, entry)?);
-        }
+        let pieces = row_pieces(&collection.rows, &readers, entry)?;
         // The graph first: it is the longest piece.
         let mut parts = executor.map(pieces.len() + 1, |index| match index.checked_sub(1) {
             None => Part::Graph(Box::new(load_graph(storage, database, entry))),
-            Some(piece) if piece < vectors => {
-                Part::Rows(read_rows(&readers, &pieces[piece], &entry.params))
-            }
-            Some(piece) => {
-                let Piece { file, bytes } = &pieces[piece];
-                Part::Rows(readers[*file].read_range(CODES, bytes.clone()))
-            }
+            Some(piece) => Part::Rows(read_rows(&readers, &pieces[piece], &entry.params)),
         });
-        for (index, part) in parts.drain(1..).enumerate() {
+        for part in parts.drain(1..) {
             let Part::Rows(rows) = part else { unreachable!("one graph, at the front") };
-            match &mut collection.codes {
-                Some(codes) if index >= vectors => codes.append(rows?),
-                _ => collection.rows.append(rows?),
-            }
+            collection.rows.append(rows?);
         }
         for (rows, reader) in entry.rows.iter().zip(&readers) {
             collection.load_norms(reader, rows.count)?;
@@ -180,10 +166,9 @@ struct Piece {
     bytes: Range<u64>,
 }
 
-/// The vectors or codes of all files, cut where chunks of the (empty) store begin.
+/// The vectors of all files, cut where chunks of the (empty) store begin.
 fn row_pieces<V: Deref<Target = [u8]>, F: SealedFile>(
     store: &RowStore<V>,
-    section: u32,
     files: &[SealedReader<F>],
     entry: &CollectionEntry,
 ) -> Result<Vec<Piece>, OpenError> {
@@ -192,8 +177,8 @@ fn row_pieces<V: Deref<Target = [u8]>, F: SealedFile>(
     let mut pieces = Vec::new();
     for (file, (reader, rows)) in files.iter().zip(&entry.rows).enumerate() {
         let (first, count) = (u64::from(rows.first_row), u64::from(rows.count));
-        if reader.section(section).map_or(0, |section| section.len_bytes) != count * row_len {
-            return Err(reader.damage(section, 0, Damage::Length).into());
+        if reader.section(ROWS).map_or(0, |section| section.len_bytes) != count * row_len {
+            return Err(reader.damage(ROWS, 0, Damage::Length).into());
         }
         let mut done = 0;
         while done < count {

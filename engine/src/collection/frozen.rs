@@ -4,7 +4,7 @@
 //! Keeps what can change: which rows there are and which of them are dead, and the graph. What can
 //! not, ids and norms of rows that are there, is read from the collection, a little at a time.
 
-use super::files::{CODES, DEAD, GRAPH, IDS, NORMS, ROWS, SavedCollection};
+use super::files::{DEAD, GRAPH, IDS, NORMS, ROWS, SavedCollection};
 use super::rows::RowStore;
 use crate::checkpoint::NewFiles;
 use crate::collection::Collection;
@@ -30,7 +30,6 @@ pub(crate) struct FrozenCollection<V> {
     name: String,
     params: Params,
     rows: RowStore<V>,
-    codes: Option<RowStore<V>>,
     /// The set as its file has it, and how many rows; `None` if the file of before is up to date.
     dead: Option<(Vec<u8>, u64)>,
     /// `None` if the file of before is up to date.
@@ -46,9 +45,8 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
         let is_dead_saved = self.is_dead_in(&saved) || mutant!("dead-rows-not-saved");
         let dead = (!is_dead_saved).then(|| (self.dead.to_bytes(), self.dead_count()));
         let graph = (!self.is_graph_in(&saved)).then(|| Arc::clone(&self.graph));
-        let (name, params) = (self.name.clone(), self.params.clone());
-        let (rows, codes) = (self.rows.clone(), self.codes.clone());
-        FrozenCollection { id: self.id, name, params, rows, codes, dead, graph, saved }
+        let (name, params, rows) = (self.name.clone(), self.params.clone(), self.rows.clone());
+        FrozenCollection { id: self.id, name, params, rows, dead, graph, saved }
     }
 
     /// Whether a checkpoint would write anything.
@@ -144,22 +142,17 @@ impl<V: Deref<Target = [u8]>> FrozenCollection<V> {
             Ok::<_, CheckpointError>(len)
         };
         let rows_len = u64::from(end - first) * self.rows.row_len_bytes() as u64;
-        let a_code = self.codes.as_ref().map_or(0, RowStore::row_len_bytes) as u64;
-        let codes_len = u64::from(end - first) * a_code;
-        let sections =
-            [(ROWS, rows_len), (CODES, codes_len), (NORMS, len_of(norms)?), (IDS, len_of(ids)?)];
+        let sections = [(ROWS, rows_len), (NORMS, len_of(norms)?), (IDS, len_of(ids)?)];
         let mut writer = files.create(FileKind::Rows, &sections)?;
-        for store in [Some(&self.rows), self.codes.as_ref()].into_iter().flatten() {
-            let mut row = first;
-            while row < end {
-                let bytes = store.bytes(row, end - row);
-                for piece in bytes.chunks(STEP_LEN_BYTES) {
-                    files.go_on()?;
-                    writer.write(piece)?;
-                }
-                let rows = bytes.len() / store.row_len_bytes();
-                row += u32::try_from(rows).expect("rows of a chunk");
+        let mut row = first;
+        while row < end {
+            let bytes = self.rows.bytes(row, end - row);
+            for piece in bytes.chunks(STEP_LEN_BYTES) {
+                files.go_on()?;
+                writer.write(piece)?;
             }
+            let rows = bytes.len() / self.rows.row_len_bytes();
+            row += u32::try_from(rows).expect("rows of a chunk");
         }
         for encode in [norms, ids] {
             self.encode_steps(state, encode, &mut |bytes| {

@@ -14,9 +14,7 @@ pub(crate) use frozen::FrozenCollection;
 
 use crate::id::Id;
 use dead::DeadRows;
-use gannet_hnsw::{
-    BatchPlan, BuildScratch, Encoder, Executor, Graph, Metric, Params, Rows, normalise,
-};
+use gannet_hnsw::{BatchPlan, BuildScratch, Executor, Graph, Metric, Params, Rows, normalise};
 use rows::RowStore;
 use std::collections::HashMap;
 use std::ops::Deref;
@@ -28,9 +26,6 @@ pub(crate) struct Collection<V> {
     pub(crate) name: String,
     pub(crate) params: Params,
     rows: RowStore<V>,
-    /// The code of each row; `None` where rows have none.
-    codes: Option<RowStore<V>>,
-    encoder: Encoder,
     /// Length of each row before it was normalised; empty unless the metric is cosine.
     norms: Vec<f32>,
     ids: Vec<Id>,
@@ -47,9 +42,7 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
         Self {
             id,
             name,
-            rows: RowStore::of_vectors(params.dims),
-            codes: RowStore::of_codes(params.code, params.dims),
-            encoder: Encoder::new(params.code, params.dims),
+            rows: RowStore::new(params.dims),
             norms: Vec::new(),
             ids: Vec::new(),
             index: HashMap::new(),
@@ -115,13 +108,13 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
 
     /// Runs `read` with all rows.
     pub(crate) fn with_rows<T>(&self, read: impl FnOnce(&Rows<'_>) -> T) -> T {
-        with_rows(&self.params, &self.rows, self.codes.as_ref(), read)
+        with_rows(&self.params, &self.rows, read)
     }
 
     /// Rows and graph as they are now, to plan what the graph takes in next.
     pub(crate) fn planner(&self) -> Planner<V> {
-        let (params, rows, codes) = (self.params.clone(), self.rows.clone(), self.codes.clone());
-        Planner { params, rows, codes, graph: Arc::clone(&self.graph) }
+        let (params, rows) = (self.params.clone(), self.rows.clone());
+        Planner { params, rows, graph: Arc::clone(&self.graph) }
     }
 
     /// Links a planned batch. The planner is gone.
@@ -155,7 +148,6 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
         }
         let cosine = self.params.metric == Metric::Cosine;
         let mut norm = 1.0;
-        let (codes, encoder) = (&mut self.codes, &mut self.encoder);
         self.rows.push(|bytes| {
             let floats: &mut [f32] = bytemuck::cast_slice_mut(bytes);
             for (float, bytes) in floats.iter_mut().zip(vector.chunks_exact(4)) {
@@ -166,12 +158,7 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
             } else if gannet_hnsw::check_finite(floats).is_err() {
                 return Err("vector");
             }
-            codes.as_mut().map_or(Ok(()), |codes| {
-                codes.push(|code| {
-                    encoder.encode(floats, code);
-                    Ok(())
-                })
-            })
+            Ok(())
         })?;
         if cosine {
             self.norms.push(norm);
@@ -198,15 +185,15 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
         Ok(())
     }
 
-    /// Bytes of memory: rows, codes, norms, ids and graph.
+    /// Bytes of memory: rows, norms, ids and graph.
     pub(crate) fn memory_bytes(&self) -> u64 {
         let id_bytes = |id: &Id| if let Id::Bytes(bytes) = id { 2 * bytes.len() } else { 0 };
         let ids = self.ids.len() * size_of::<Id>()
             + self.index.capacity() * (size_of::<Id>() + size_of::<u32>() + 1)
             + self.ids.iter().map(id_bytes).sum::<usize>();
         let norms = self.norms.capacity() * size_of::<f32>();
-        let codes = self.codes.as_ref().map_or(0, RowStore::memory_bytes);
-        (self.rows.memory_bytes() + codes + norms + ids + self.graph.memory_bytes()) as u64
+        let graph = self.graph.links_bytes() + self.graph.codes_bytes();
+        (self.rows.memory_bytes() + norms + ids + graph) as u64
     }
 }
 
@@ -214,7 +201,6 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
 pub(crate) struct Planner<V> {
     params: Params,
     rows: RowStore<V>,
-    codes: Option<RowStore<V>>,
     graph: Arc<Graph>,
 }
 
@@ -227,20 +213,15 @@ impl<V: Deref<Target = [u8]>> Planner<V> {
         scratch: &mut BuildScratch,
     ) -> BatchPlan {
         let plan = |rows: &Rows<'_>| self.graph.plan_batch(rows, end, executor, scratch);
-        with_rows(&self.params, &self.rows, self.codes.as_ref(), plan)
+        with_rows(&self.params, &self.rows, plan)
     }
 }
 
 fn with_rows<V: Deref<Target = [u8]>, T>(
     params: &Params,
     rows: &RowStore<V>,
-    codes: Option<&RowStore<V>>,
     read: impl FnOnce(&Rows<'_>) -> T,
 ) -> T {
     let chunks = rows.chunks();
-    let vectors = Rows::new(params.dims, rows.rows_per_chunk_log2(), &chunks, rows.len());
-    match codes {
-        None => read(&vectors),
-        Some(codes) => read(&vectors.with_codes(params.code, &codes.chunks())),
-    }
+    read(&Rows::new(params.dims, rows.rows_per_chunk_log2(), &chunks, rows.len()))
 }

@@ -1,20 +1,18 @@
-//! Rows of one length in chunks, vectors or codes: each chunk is memory that grows, or a view of a
-//! sealed file.
+//! Vectors in chunks: each chunk is memory that grows, or a view of a sealed file.
 //!
 //! Keeps chunks 64-byte aligned. A chunk holds a power of two of rows, about 4 MiB of vectors, so
-//! that a row is found by a shift; codes are in chunks of as many rows. A clone shares the chunks:
-//! it is the rows at one moment, for the price of a copy of the last chunk when that grows.
+//! that a row is found by a shift. A clone shares the chunks: it is the rows at one moment, for the
+//! price of a copy of the last chunk when that grows.
 
 use crate::sealed::Verified;
-use bytemuck::AnyBitPattern;
-use gannet_hnsw::{Code, row_stride};
+use gannet_hnsw::row_stride;
 use gannet_storage::AlignedBuf;
 use std::ops::Deref;
 use std::sync::Arc;
 
 const CHUNK_LEN_BYTES: usize = 4 << 20;
 
-/// All vectors of a collection, or all codes.
+/// All vectors of a collection, zero-padded to the stride that the kernels want.
 pub(crate) struct RowStore<V> {
     row_len: usize,
     log2: u32,
@@ -37,18 +35,10 @@ impl<V> Clone for RowStore<V> {
 }
 
 impl<V: Deref<Target = [u8]>> RowStore<V> {
-    /// For vectors, zero-padded to the stride that the kernels want.
-    pub(crate) fn of_vectors(dims: u32) -> Self {
+    pub(crate) fn new(dims: u32) -> Self {
         let row_len = size_of::<f32>() * row_stride(dims);
         let rows = (CHUNK_LEN_BYTES / row_len).max(1);
         Self { row_len, log2: rows.ilog2(), chunks: Vec::new(), len: 0 }
-    }
-
-    /// For codes of as many vectors; `None` where there are no codes.
-    pub(crate) fn of_codes(code: Code, dims: u32) -> Option<Self> {
-        let row_len = code.len_bytes(dims);
-        let log2 = Self::of_vectors(dims).log2;
-        (row_len > 0).then_some(Self { row_len, log2, chunks: Vec::new(), len: 0 })
     }
 
     pub(crate) fn len(&self) -> u32 {
@@ -71,10 +61,10 @@ impl<V: Deref<Target = [u8]>> RowStore<V> {
         self.row_len_bytes() << self.log2
     }
 
-    /// Each chunk's floats or codes; all but the last hold exactly a chunk's rows.
-    pub(crate) fn chunks<'s, T: AnyBitPattern>(&'s self) -> Vec<&'s [T]> {
+    /// Each chunk's floats; all but the last hold exactly a chunk's rows.
+    pub(crate) fn chunks<'s>(&'s self) -> Vec<&'s [f32]> {
         let full = self.chunk_len_bytes();
-        let items = |chunk: &'s Arc<Chunk<V>>| -> &'s [T] {
+        let floats = |chunk: &'s Arc<Chunk<V>>| -> &'s [f32] {
             let bytes: &[u8] = match &**chunk {
                 Chunk::Memory(bytes) => &bytes[..bytes.len().min(full)],
                 Chunk::View(bytes) => bytes,
@@ -83,7 +73,7 @@ impl<V: Deref<Target = [u8]>> RowStore<V> {
             let whole_rows = bytes.len() / self.row_len_bytes() * self.row_len_bytes();
             bytemuck::cast_slice(&bytes[..whole_rows])
         };
-        self.chunks.iter().map(items).collect()
+        self.chunks.iter().map(floats).collect()
     }
 
     /// Bytes of `count` rows from `first` on as they stand in memory, at most to the end of a
@@ -184,7 +174,7 @@ mod tests {
     #[test]
     fn rows_are_padded_aligned_and_found_across_chunks() {
         let dims = 16_000; // 64 rows a chunk
-        let mut store = RowStore::<Vec<u8>>::of_vectors(dims);
+        let mut store = RowStore::<Vec<u8>>::new(dims);
         for row in 0..150_u16 {
             let fill = |bytes: &mut [u8]| {
                 bytes[..4].copy_from_slice(&f32::from(row).to_le_bytes());
@@ -201,20 +191,20 @@ mod tests {
             assert_eq!(floats[0].to_bits(), f32::from(row).to_bits());
             assert_eq!(floats.as_ptr().addr() % 64, 0);
         }
-        let mut copy = RowStore::<Vec<u8>>::of_vectors(dims);
+        let mut copy = RowStore::<Vec<u8>>::new(dims);
         let mut first = 0;
         while first < 150 {
             let bytes = store.bytes(first, 40);
             copy.push_bytes(bytes);
             first = copy.len();
         }
-        let copied = copy.chunks::<f32>().concat();
+        let copied = copy.chunks().concat();
         assert_eq!(copied[..], chunks.concat()[..copied.len()]);
     }
 
     #[test]
     fn a_clone_stays_as_it_was_while_rows_are_added() {
-        let mut store = RowStore::<Vec<u8>>::of_vectors(16_000);
+        let mut store = RowStore::<Vec<u8>>::new(16_000);
         let push = |store: &mut RowStore<_>, first: f32| {
             let fill = |bytes: &mut [u8]| {
                 bytes[..4].copy_from_slice(&first.to_le_bytes());
@@ -224,14 +214,11 @@ mod tests {
         };
         (0..70_u16).for_each(|row| push(&mut store, row.into()));
         let then = store.clone();
-        let was = then.chunks::<f32>().concat();
+        let was = then.chunks().concat();
         (70..200_u16).for_each(|row| push(&mut store, row.into()));
         assert!(store.push(|_| Err(())).is_err());
         assert_eq!((then.len(), store.len()), (70, 200));
-        assert_eq!(then.chunks::<f32>().concat(), was);
-        assert_eq!(
-            store.chunks::<f32>().concat()[..was.len().min(70 * 16_000)],
-            was[..70 * 16_000]
-        );
+        assert_eq!(then.chunks().concat(), was);
+        assert_eq!(store.chunks().concat()[..was.len().min(70 * 16_000)], was[..70 * 16_000]);
     }
 }

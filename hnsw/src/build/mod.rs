@@ -6,6 +6,7 @@
 //! bytes. Storing a plan computes nothing. The idea is that of `ParlayANN` (Manohar et al., 2024).
 
 mod back_links;
+mod codes;
 mod scratch;
 mod sight;
 
@@ -37,6 +38,8 @@ pub fn next_batch_end(len: u32) -> u32 {
 pub struct BatchPlan {
     start: u32,
     end: u32,
+    /// The codes of its rows.
+    codes: Vec<i8>,
     /// Lists to replace, in this order.
     lists: Vec<PlannedList>,
 }
@@ -52,13 +55,13 @@ impl BatchPlan {
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         let links = self.lists.iter().map(|list| size_of_val(&*list.links)).sum::<usize>();
-        links + self.lists.capacity() * size_of::<PlannedList>()
+        links + self.codes.capacity() + self.lists.capacity() * size_of::<PlannedList>()
     }
 }
 
 impl fmt::Debug for BatchPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { start, end, lists } = self;
+        let Self { start, end, lists, .. } = self;
         write!(f, "BatchPlan {{ rows: {start}..{end}, lists: {} }}", lists.len())
     }
 }
@@ -90,12 +93,13 @@ impl Graph {
         let start = self.len();
         assert!(start < end && end <= rows.len(), "a batch {start}..{end} of {}", rows.len());
         assert!(end - start <= BATCH_ROWS_MAX, "a batch of {} rows", end - start);
-        let sights = sight::plan(self, rows, end, exec, scratch);
-        let lists = back_links::plan(self, rows, &sights, exec);
-        BatchPlan { start, end, lists }
+        let codes = codes::plan(self, rows, end, exec);
+        let sights = sight::plan(self, rows, &codes, end, exec, scratch);
+        let lists = back_links::plan(self, rows, &codes, &sights, exec);
+        BatchPlan { start, end, codes, lists }
     }
 
-    /// Takes in the rows of `plan`. Copies lists, computes no distances: short.
+    /// Takes in the rows of `plan`. Copies lists and codes, computes no distances: short.
     ///
     /// # Panics
     /// If the plan was made for another number of rows than the graph has.
@@ -104,6 +108,7 @@ impl Graph {
         for _ in plan.start..plan.end {
             self.push_row();
         }
+        self.codes.extend_from_slice(&plan.codes);
         for list in plan.lists {
             self.set_links(list.row, list.layer, &list.links);
         }

@@ -6,7 +6,7 @@ use crate::graph::Graph;
 use crate::key::Key;
 use crate::layer::layer_of;
 use crate::rows::Rows;
-use crate::space::{Measured, Space, measure};
+use crate::space::{Measured, Space};
 use crate::walk::Walk;
 
 /// Rows a thread takes at a time.
@@ -19,10 +19,12 @@ pub(super) struct Sight {
     pub(super) links: Box<[Key]>,
 }
 
-/// The links of rows `graph.len()..end`, by row, then from the top layer down.
+/// The links of rows `graph.len()..end`, of which `codes` holds the codes, by row, then from the top
+/// layer down.
 pub(super) fn plan(
     graph: &Graph,
     rows: &Rows<'_>,
+    codes: &[i8],
     end: u32,
     exec: &Executor,
     scratch: &BuildScratch,
@@ -36,7 +38,7 @@ pub(super) fn plan(
         scratch.with_worker(|worker| {
             for row in first..end.min(first + ROWS_A_TASK) {
                 let planned = PlanRow { graph, row, worker, sights: &mut sights };
-                measure(graph.kernel, rows, planned);
+                graph.measure_batch(rows, codes, planned);
             }
         });
         sights
@@ -68,7 +70,7 @@ impl Measured for PlanRow<'_, '_> {
         mates.clear();
         space.each(aim, &beam.fresh, |mate| mates.push(mate));
 
-        let walk = Walk { graph, space };
+        let walk = Walk::new(graph, space);
         let mut start = graph.entry.map(|entry| {
             let floor = top.min(entry.layer);
             (walk.descend(aim, entry, floor, beam), floor)

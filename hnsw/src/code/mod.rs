@@ -4,7 +4,7 @@
 //! grows stale, and equal rows have equal codes on every CPU. Codes decide which rows a walk looks
 //! at; what it finds is put in order by exact distances, so they change no distance that a caller
 //! sees. `rotation` spreads a vector's length over its components, `sq8` makes bytes of them;
-//! keeping codes is the caller's business.
+//! graphs keep codes.
 
 mod rotation;
 mod sq8;
@@ -15,7 +15,7 @@ use std::str::FromStr;
 use thiserror::Error;
 
 use crate::kernel::{Isa, Simd, Task};
-use crate::rows::Rows;
+use crate::params::Params;
 use crate::space::{Aim, Space};
 use rotation::rotate;
 
@@ -145,15 +145,43 @@ impl Task for Encode<'_> {
     }
 }
 
+/// The codes of a graph's rows, one after another, and those of a `BATCH` of rows that are about to
+/// join.
+#[derive(Clone, Copy)]
+pub(crate) struct Codes<'a, const BATCH: bool> {
+    dims: usize,
+    len_bytes: usize,
+    graph: &'a [i8],
+    batch: &'a [i8],
+}
+
+impl<'a, const BATCH: bool> Codes<'a, BATCH> {
+    pub(crate) fn new(params: &Params, graph: &'a [i8], batch: &'a [i8]) -> Self {
+        let len_bytes = params.code.len_bytes(params.dims);
+        Self { dims: params.dims as usize, len_bytes, graph, batch }
+    }
+
+    /// The code of `row`.
+    #[inline(always)]
+    fn of(&self, row: u32) -> &'a [i8] {
+        let start = row as usize * self.len_bytes;
+        if BATCH && start >= self.graph.len() {
+            &self.batch[start - self.graph.len()..][..self.len_bytes]
+        } else {
+            &self.graph[start..][..self.len_bytes]
+        }
+    }
+}
+
 /// Rows compared by their codes.
 #[derive(Clone, Copy)]
-pub(crate) struct Coded<'a, S> {
-    pub(crate) rows: &'a Rows<'a>,
+pub(crate) struct Coded<'a, S, const BATCH: bool> {
+    pub(crate) codes: Codes<'a, BATCH>,
     pub(crate) is_dot: bool,
     pub(crate) simd: S,
 }
 
-impl<S: Simd> Coded<'_, S> {
+impl<S: Simd, const BATCH: bool> Coded<'_, S, BATCH> {
     #[inline(always)]
     fn between(&self, aim: &Aim, code: &[i8], dot: i32) -> f32 {
         let (step, square) = sq8::terms(code);
@@ -164,12 +192,12 @@ impl<S: Simd> Coded<'_, S> {
     }
 }
 
-impl<S: Simd> Space for Coded<'_, S> {
+impl<S: Simd, const BATCH: bool> Space for Coded<'_, S, BATCH> {
     const IS_EXACT: bool = false;
 
     #[inline(always)]
     fn aim(&self, row: u32, aim: &mut Aim) {
-        let code = self.rows.code_of(row);
+        let code = self.codes.of(row);
         (aim.step, aim.square) = sq8::terms(code);
         aim.words.clear();
         aim.words.extend(code[..code.len() - TERMS_LEN].iter().map(|&code| i16::from(code)));
@@ -178,19 +206,24 @@ impl<S: Simd> Space for Coded<'_, S> {
     #[inline(always)]
     fn aim_at(&self, query: &[f32], aim: &mut Aim) {
         aim.floats.clear();
-        aim.floats.extend_from_slice(&query[..self.rows.dims() as usize]);
+        aim.floats.extend_from_slice(&query[..self.codes.dims]);
         let scale = rotate(&mut aim.floats);
         sq8::aim(scale, aim);
     }
 
     #[inline(always)]
     fn prefetch(&self, row: u32) {
-        crate::kernel::prefetch::prefetch(self.rows.code_of(row));
+        crate::kernel::prefetch::prefetch(self.codes.of(row));
+    }
+
+    #[cfg(feature = "counters")]
+    fn row_len_bytes(&self) -> usize {
+        self.codes.len_bytes
     }
 
     #[inline(always)]
     fn distance(&self, from: &Aim, row: u32) -> f32 {
-        let code = self.rows.code_of(row);
+        let code = self.codes.of(row);
         let dot = self.simd.dot_codes(&from.words, &code[..from.words.len()]);
         self.between(from, code, dot)
     }
@@ -198,7 +231,7 @@ impl<S: Simd> Space for Coded<'_, S> {
     #[inline(always)]
     fn distance4(&self, from: &Aim, rows: [u32; 4]) -> [f32; 4] {
         let len = from.words.len();
-        let codes = rows.map(|row| self.rows.code_of(row));
+        let codes = rows.map(|row| self.codes.of(row));
         let dots = self.simd.dot_codes4(&from.words, codes.map(|code| &code[..len]));
         [
             self.between(from, codes[0], dots[0]),

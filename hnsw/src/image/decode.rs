@@ -1,7 +1,8 @@
 //! Reading an image of which nothing is believed.
 //!
 //! Whatever passes is a graph that `build` could have shaped: every list in bounds, every search on
-//! it ends. Whether the links are good ones cannot be told from here.
+//! it ends. Whether links are good ones and codes those of their rows cannot be told from here:
+//! either can mislead a walk, and neither changes a distance that a caller sees.
 
 use super::fault::{GraphFault, LinkFault};
 use super::{HEADER_CRC_AT, HEADER_LEN, Layout, MAGIC, VERSION};
@@ -9,13 +10,14 @@ use crate::Metric;
 use crate::code::Code;
 use crate::graph::{Entry, Graph, NO_ROW};
 use crate::layer::layer_of;
+use crate::memory::Table;
 use crate::params::{Params, ROWS_MAX};
 
 impl Graph {
     /// The graph of an image that [`Graph::encode`] wrote, computing on this CPU's fastest
     /// instruction set. `rows_len_max` is the number of rows there are: the graph may have fewer.
     ///
-    /// Any bytes give a graph or a fault. Allocates what the lists take, which is less than
+    /// Any bytes give a graph or a fault. Allocates what lists and codes take, which is less than
     /// `bytes`, and only after lengths and checksums are right. Cost: a pass over the bytes for
     /// each checksum, copy and check; a list's check is quadratic in its links.
     ///
@@ -35,19 +37,22 @@ impl Graph {
         for (from, to) in [
             (layout.starts_end, layout.base_at),
             (layout.base_end, layout.upper_at),
-            (layout.upper_end, layout.len),
+            (layout.upper_end, layout.codes_at),
+            (layout.codes_end, layout.len),
         ] {
             check_zero(section(bytes, from, to), from)?;
         }
 
         let upper_starts = words(section(bytes, HEADER_LEN as u64, layout.starts_end));
-        let expected = check_layers(&header, &upper_starts)?;
+        let expected = check_layers(&header, upper_starts.items())?;
         check_entry(header.entry, expected)?;
         let mut graph = Self::new(header.params);
         graph.entry = expected;
         graph.upper_starts = upper_starts;
         graph.base = words(section(bytes, layout.base_at, layout.base_end));
         graph.upper = words(section(bytes, layout.upper_at, layout.upper_end));
+        let codes = section(bytes, layout.codes_at, layout.codes_end);
+        graph.codes.extend_from_slice(bytemuck::cast_slice(codes));
         for row in 0..header.rows {
             for layer in 0..=graph.top_layer(row) {
                 check_list(&graph, row, layer)?;
@@ -140,8 +145,13 @@ fn section(bytes: &[u8], from: u64, to: u64) -> &[u8] {
     &bytes[at(from)..at(to)]
 }
 
-fn words(bytes: &[u8]) -> Vec<u32> {
-    bytes.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).collect()
+fn words(bytes: &[u8]) -> Table<u32> {
+    let mut table = Table::new();
+    table.grow(bytes.len() / 4, 0);
+    for (word, bytes) in table.items_mut().iter_mut().zip(bytes.as_chunks().0) {
+        *word = u32::from_le_bytes(*bytes);
+    }
+    table
 }
 
 fn check_crc(part: &'static str, stored: u32, bytes: &[u8]) -> Result<(), GraphFault> {
@@ -217,7 +227,7 @@ fn check_entry(found: (u32, u8), expected: Option<Entry>) -> Result<(), GraphFau
 }
 
 fn check_list(graph: &Graph, row: u32, layer: u8) -> Result<(), GraphFault> {
-    let list = graph.list(row, layer);
+    let list = graph.lists().list(row, layer);
     let degree = list.iter().position(|&link| link == NO_ROW).unwrap_or(list.len());
     for (slot, &link) in list.iter().enumerate() {
         let why = if slot >= degree {

@@ -13,6 +13,7 @@
 //! | starts | `4 * (n + 1)` | per row, the number of upper lists before its own; at the end `u` |
 //! | base | `4 * 2 * m * n` | the lists of layer 0, one a row, each of `2 * m` slots |
 //! | upper | `4 * m * u` | the lists of layers 1 and up, each of `m` slots |
+//! | codes | code length `* n` | the code of each row |
 //!
 //! A row's upper lists are in order of layer, rows in order of number: the list of row `r` on layer
 //! `l` is upper list `starts[r] + l - 1`, and `r` stands on layers 0 to `starts[r + 1] -
@@ -55,9 +56,9 @@ const HEADER_LEN: usize = 128;
 /// Where the checksum of the header stands, and what it covers.
 const HEADER_CRC_AT: usize = HEADER_LEN - 4;
 /// Sections begin at multiples of this.
-const SECTION_ALIGN: u64 = 64;
+const SECTION_ALIGN: usize = 64;
 
-const _: () = assert!((HEADER_LEN as u64).is_multiple_of(SECTION_ALIGN));
+const _: () = assert!(HEADER_LEN.is_multiple_of(SECTION_ALIGN));
 
 /// Where the sections of an image are, in bytes from its beginning.
 #[derive(Clone, Copy, Debug)]
@@ -67,27 +68,35 @@ struct Layout {
     base_end: u64,
     upper_at: u64,
     upper_end: u64,
+    codes_at: u64,
+    codes_end: u64,
     len: u64,
 }
 
 impl Layout {
-    /// Cannot overflow: at most `2^31` rows and `2^32` lists of at most 256 slots.
+    /// Cannot overflow: at most `2^31` rows, codes of less than `2^19` bytes, and `2^32` lists of at
+    /// most 256 slots.
     fn new(params: &Params, rows: u32, upper_lists: u32) -> Self {
         let list_bytes = |layer| 4 * params.links_max(layer) as u64;
         let starts_end = HEADER_LEN as u64 + 4 * (u64::from(rows) + 1);
-        let base_at = starts_end.next_multiple_of(SECTION_ALIGN);
+        let base_at = starts_end.next_multiple_of(SECTION_ALIGN as u64);
         let base_end = base_at + list_bytes(0) * u64::from(rows);
-        let upper_at = base_end.next_multiple_of(SECTION_ALIGN);
+        let upper_at = base_end.next_multiple_of(SECTION_ALIGN as u64);
         let upper_end = upper_at + list_bytes(1) * u64::from(upper_lists);
-        let len = upper_end.next_multiple_of(SECTION_ALIGN);
-        Self { starts_end, base_at, base_end, upper_at, upper_end, len }
+        let codes_at = upper_end.next_multiple_of(SECTION_ALIGN as u64);
+        let codes_end = codes_at + params.code.len_bytes(params.dims) as u64 * u64::from(rows);
+        let len = codes_end.next_multiple_of(SECTION_ALIGN as u64);
+        Self { starts_end, base_at, base_end, upper_at, upper_end, codes_at, codes_end, len }
     }
 }
 
 impl Graph {
+    fn upper_lists(&self) -> u32 {
+        *self.upper_starts.items().last().expect("holds at least the end")
+    }
+
     fn layout(&self) -> Layout {
-        let upper_lists = *self.upper_starts.last().expect("holds at least the end");
-        Layout::new(&self.params, self.len(), upper_lists)
+        Layout::new(&self.params, self.len(), self.upper_lists())
     }
 
     /// Bytes that [`Graph::encode`] appends.
@@ -96,7 +105,7 @@ impl Graph {
         self.layout().len
     }
 
-    /// Appends the image of this graph to `out`: links and parameters, no vectors. Equal graphs
+    /// Appends the image of this graph to `out`: links, codes and parameters, no vectors. Equal graphs
     /// give equal bytes. Cost: a copy and a checksum.
     ///
     /// # Panics
@@ -145,7 +154,7 @@ impl Graph {
         put(30, &[self.params.metric.code(), entry.1]);
         put(32, &entry.0.to_le_bytes());
         put(36, &self.len().to_le_bytes());
-        put(40, &self.upper_starts[self.upper_starts.len() - 1].to_le_bytes());
+        put(40, &self.upper_lists().to_le_bytes());
         put(44, &[self.params.code.number()]);
         put(48, &self.layout().len.to_le_bytes());
         put(56, &body_crc.to_le_bytes());
@@ -156,20 +165,26 @@ impl Graph {
 
     /// The sections, each filled up with zeros to the next one.
     fn for_body<E>(&self, write: &mut impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
-        const PIECE_WORDS: usize = (64 << 10) / 4;
+        const PIECE_LEN: usize = 64 << 10;
         let mut piece = Vec::new();
-        for section in [&self.upper_starts[..], &self.base, &self.upper] {
-            for words in section.chunks(PIECE_WORDS) {
+        for section in [self.upper_starts.items(), self.base.items(), self.upper.items()] {
+            for words in section.chunks(PIECE_LEN / 4) {
                 piece.clear();
                 piece.extend(words.iter().flat_map(|word| word.to_le_bytes()));
                 write(&piece)?;
             }
-            let len = size_of_val(section) as u64;
-            let padding = len.next_multiple_of(SECTION_ALIGN) - len;
-            if padding > 0 {
-                write(&vec![0; usize::try_from(padding).expect("below a section's alignment")])?;
-            }
+            fill_up(size_of_val(section), write)?;
         }
+        for codes in self.codes.items().chunks(PIECE_LEN) {
+            write(bytemuck::cast_slice(codes))?;
+        }
+        fill_up(self.codes.items().len(), write)?;
         Ok(())
     }
+}
+
+/// Zeros after a section of `len` bytes.
+fn fill_up<E>(len: usize, write: &mut impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+    let padding = len.next_multiple_of(SECTION_ALIGN) - len;
+    if padding > 0 { write(&[0; SECTION_ALIGN][..padding]) } else { Ok(()) }
 }

@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 
 use gannet_hnsw::{
-    Code, Encoder, Executor, Graph, Isa, Kernel, Metric, Neighbor, Params, Rows, SearchContext,
-    exact, normalise, row_stride,
+    Code, Executor, Graph, Isa, Kernel, Metric, Neighbor, Params, Rows, SearchContext, exact,
+    normalise, row_stride,
 };
 use proptest::prelude::ProptestConfig;
 
@@ -40,8 +40,6 @@ pub(crate) struct Vectors {
     pub(crate) dims: u32,
     pub(crate) floats: Vec<f32>,
     code: Code,
-    /// A code a row, if they have any.
-    codes: Vec<i8>,
 }
 
 impl Vectors {
@@ -54,21 +52,13 @@ impl Vectors {
         made
     }
 
-    /// A stride of floats each, without codes.
+    /// A stride of floats each, for graphs without codes.
     pub(crate) fn of(dims: u32, floats: Vec<f32>) -> Self {
-        Self { dims, floats, code: Code::None, codes: Vec::new() }
+        Self { dims, floats, code: Code::None }
     }
 
-    /// The same, to be walked by their codes.
-    pub(crate) fn coded(mut self, code: Code) -> Self {
-        let len = code.len_bytes(self.dims);
-        let mut encoder = Encoder::new(code, self.dims);
-        let mut bytes = vec![0; len];
-        self.codes.clear();
-        for row in 0..self.len() {
-            encoder.encode(self.row(row), &mut bytes);
-            self.codes.extend(bytes.iter().map(|byte| byte.cast_signed()));
-        }
+    /// The same, for graphs that walk by codes.
+    pub(crate) fn coded(self, code: Code) -> Self {
         Self { code, ..self }
     }
 
@@ -116,17 +106,17 @@ impl Vectors {
     pub(crate) fn with_rows<T>(&self, work: impl FnOnce(&Rows<'_>) -> T) -> T {
         let chunks: Vec<&[f32]> = self.floats.chunks(row_stride(self.dims) << CHUNK_LOG2).collect();
         let rows = Rows::new(self.dims, CHUNK_LOG2, &chunks, self.len());
-        if self.code == Code::None {
-            return work(&rows);
-        }
-        let code_len = self.code.len_bytes(self.dims);
-        let codes: Vec<&[i8]> = self.codes.chunks(code_len << CHUNK_LOG2).collect();
-        work(&rows.with_codes(self.code, &codes))
+        work(&rows)
+    }
+
+    /// [`params`] with their code.
+    pub(crate) fn params(&self, metric: Metric) -> Params {
+        Params { code: self.code, ..params(self.dims, metric) }
     }
 
     /// A graph of all rows, with a small beam.
     pub(crate) fn graph(&self, metric: Metric) -> Graph {
-        self.graph_on(params(self.dims, metric), &Executor::Serial)
+        self.graph_on(self.params(metric), &Executor::Serial)
     }
 
     pub(crate) fn graph_on(&self, params: Params, exec: &Executor) -> Graph {
@@ -171,9 +161,9 @@ impl Vectors {
     }
 }
 
-/// Parameters for small sets: a beam of 64.
+/// Parameters for small sets: a beam of 64, no codes.
 pub(crate) fn params(dims: u32, metric: Metric) -> Params {
-    Params { ef_construction: 64, ..Params::new(dims, metric) }
+    Params { ef_construction: 64, code: Code::None, ..Params::new(dims, metric) }
 }
 
 pub(crate) fn image(graph: &Graph) -> Vec<u8> {

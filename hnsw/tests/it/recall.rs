@@ -6,7 +6,7 @@ use crate::data::{Random, Vectors, rows_of};
 
 /// Mean share of the true nearest 10 found, by distance, so that ties count.
 fn recall(vectors: &Vectors, queries: &Vectors, metric: Metric, ef: usize) -> f64 {
-    let params = Params { ef_construction: 100, ..Params::new(vectors.dims, metric) };
+    let params = Params { ef_construction: 100, ..vectors.params(metric) };
     let graph = vectors.graph_on(params, &Executor::threads(2).unwrap());
     if metric != Metric::Dot {
         // Under dot, a row shorter than its neighbours is nearest to nobody and may have no link.
