@@ -77,7 +77,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let mut ends = Vec::new();
         let (mut distances, mut hops) = (0.0, 0.0);
         #[cfg(feature = "counters")]
-        let (mut tests, mut bytes) = (0.0, 0.0);
+        let (mut tests, mut bytes) = (0, 0);
         let began = Instant::now();
         for query in 0..queries.len {
             let query = queries.row(query);
@@ -88,8 +88,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             hops += f64::from(effort.hops);
             #[cfg(feature = "counters")]
             {
-                tests += f64::from(effort.visited_tests);
-                bytes += effort.bytes as f64;
+                tests += u64::from(effort.visited_tests);
+                bytes += effort.bytes;
             }
         }
         let qps = f64::from(queries.len) / began.elapsed().as_secs_f64();
@@ -115,9 +115,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         #[cfg(feature = "counters")]
         writeln!(
             out,
-            "          {:.0} looked up among those seen, {:.0} bytes read",
-            tests / f64::from(queries.len),
-            bytes / f64::from(queries.len),
+            "          {} looked up among those seen, {} bytes read",
+            tests / u64::from(queries.len),
+            bytes / u64::from(queries.len),
         )?;
     }
     Ok(())

@@ -129,8 +129,10 @@ impl<T: Pod> Table<T> {
 fn huge<T: Pod>(items: &[T], capacity: usize) -> Option<Place<T>> {
     let len_bytes = capacity.checked_mul(size_of::<T>())?.checked_add(HUGE_LEN)?;
     let mut map = MmapMut::map_anon(len_bytes).ok()?;
-    // A hint: where there are no huge pages it gets small ones.
-    let _ = map.advise(Advice::HugePage);
+    if !cfg!(ablate = "huge-pages") {
+        // A hint: where there are no huge pages it gets small ones.
+        let _ = map.advise(Advice::HugePage);
+    }
     let start = map.as_ptr().align_offset(HUGE_LEN);
     map.get_mut(start..)?[..size_of_val(items)].copy_from_slice(bytemuck::cast_slice(items));
     Some(Place::Huge { map, start, len: items.len() })

@@ -59,6 +59,7 @@ pub(crate) trait Space: Copy {
     #[inline(always)]
     fn each(&self, from: &Aim, rows: &[u32], mut take: impl FnMut(Key)) {
         let (fours, rest) = rows.as_chunks::<4>();
+        let (fours, rest) = if cfg!(ablate = "fours") { (&fours[..0], rows) } else { (fours, rest) };
         for four in fours {
             let distances = self.distance4(from, *four);
             for (row, distance) in four.iter().zip(distances) {

@@ -13,7 +13,7 @@ use crate::key::Key;
 use crate::space::{Aim, Space};
 
 /// The widest beam kept in a sorted array: beyond, moving its tail costs more than a heap.
-pub(crate) const POOL_BEAM_MAX: usize = 1024;
+pub(crate) const POOL_BEAM_MAX: usize = if cfg!(ablate = "pool") { 0 } else { 1024 };
 
 /// Walks on one state of a graph.
 #[derive(Clone, Copy)]
@@ -66,13 +66,13 @@ impl<'a, P: Space> Walk<'a, P> {
         beam.visited.insert(start.row());
         beam.pool.insert(start);
         while let Some(next) = beam.pool.follow_next() {
-            if let Some(after) = beam.pool.peek() {
+            if let Some(after) = beam.pool.peek().filter(|_| !cfg!(ablate = "next-list")) {
                 prefetch(self.lists.list(after.row(), layer));
             }
             self.gather_fresh(next.row(), layer, beam);
             let Beam { fresh, pool, .. } = beam;
             self.space.each(aim, fresh, |key| {
-                if pool.insert(key) {
+                if pool.insert(key) && !cfg!(ablate = "next-list") {
                     prefetch(self.lists.list(key.row(), layer));
                 }
             });

@@ -7,6 +7,9 @@ const LINES_MAX: usize = 16;
 /// Asks for the first lines of `values` to be brought near.
 #[inline(always)]
 pub(crate) fn prefetch<T>(values: &[T]) {
+    if cfg!(ablate = "prefetch") {
+        return;
+    }
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
