@@ -1,33 +1,42 @@
-//! Builds a graph over real vectors and prints recall and speed of its searches.
+//! Builds graphs over real vectors and prints recall and speed of their searches.
 //!
-//! `recall BASE QUERIES TRUTH METRIC [THREADS] [M] [EF_CONSTRUCTION] [CODE]`
+//! `recall BASE QUERIES TRUTH METRIC [THREADS] [M] [EF_CONSTRUCTION] [CODES] [COUNT]`
 //!
 //! BASE and QUERIES are `.u8bin` or `.fbin` (u32 rows, u32 dims, rows), TRUTH is `.ivecs` (per
-//! query an i32 count, then the rows, nearest first). Recall is by distance: a row found counts if
-//! it is no farther than the true k-th, in f64, so that ties count.
+//! query an i32 count, then the rows, nearest first). CODES are names with commas between them:
+//! codes that are built alike share a graph, and their searches take turns, so that what disturbs
+//! one disturbs all. COUNT is how many of the queries are asked, by default all. Recall is by
+//! distance: a row found counts if it is no farther than the true k-th, in f64, so that ties count.
+//! Speed is by the time that the thread had a CPU, where the system tells, the best of three
+//! rounds.
 
 #![expect(clippy::disallowed_methods, reason = "a program: it reads files and the clock")]
 
 use std::error::Error;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
+use std::sync::LazyLock;
 use std::time::Instant;
 use std::{env, fs};
 
-use gannet_hnsw::{Code, Encoder, Executor, Graph, Metric, Params, SearchContext, row_stride};
+use gannet_hnsw::{
+    Code, Encoder, Executor, Graph, Metric, Neighbor, Params, Rows, SearchContext, row_stride,
+};
 
 mod vectors;
 
 use vectors::Vectors;
 
 const K: usize = 10;
+const ROUNDS: usize = 3;
+const EFS: [usize; 10] = [10, 16, 24, 32, 48, 64, 100, 200, 400, 800];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = env::args().skip(1).collect();
     let [base, queries, truth, metric, rest @ ..] = &args[..] else {
-        return Err(
-            "usage: recall BASE QUERIES TRUTH METRIC [THREADS] [M] [EF_CONSTRUCTION] [CODE]".into(),
-        );
+        let usage =
+            "recall BASE QUERIES TRUTH METRIC [THREADS] [M] [EF_CONSTRUCTION] [CODES] [COUNT]";
+        return Err(format!("usage: {usage}").into());
     };
     let metric: Metric = metric.parse()?;
     let number = |index: usize, default: u32| rest.get(index).map_or(Ok(default), |n| n.parse());
@@ -38,93 +47,171 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut params = Params::new(base.dims, metric);
     params.m = number(1, 16)?.try_into()?;
     params.ef_construction = number(2, 200)?;
-    params.validate()?;
+    let count = number(4, u32::MAX)?.min(queries.len);
+    let codes = rest.get(3).map_or("sq8", |names| names).split(',');
+    let codes = codes.map(str::parse).collect::<Result<Vec<Code>, _>>()?;
     let mut out = io::stdout().lock();
 
     let chunks = base.chunks();
-    let rows = base.rows(&chunks);
-    let code: Code = rest.get(3).map_or(Ok(Code::Sq8), |name| name.parse())?;
-    let began = Instant::now();
-    let codes = codes_of(&base, &chunks, code);
-    let code_chunks: Vec<&[i8]> = codes.iter().map(|chunk| &chunk[..]).collect();
-    let rows = if code == Code::None { rows } else { rows.with_codes(code, &code_chunks) };
-    let encode_s = began.elapsed().as_secs_f64();
-    let mut graph = Graph::new(params);
-    let began = Instant::now();
-    if graph.insert_until(&rows, base.len, &exec, &mut |_| ControlFlow::Continue(())).is_break() {
-        return Err("nobody asked to stop".into());
+    let plain = base.rows(&chunks);
+    let mut code_chunks = Vec::new();
+    for &code in &codes {
+        params.code = code;
+        params.validate()?;
+        let began = Instant::now();
+        code_chunks.push(codes_of(&base, &chunks, code, metric));
+        writeln!(out, "{code}: encoded in {:.2} s", began.elapsed().as_secs_f64())?;
     }
-    let build_s = began.elapsed().as_secs_f64();
+    let code_chunks: Vec<Vec<&[i8]>> =
+        code_chunks.iter().map(|chunks| chunks.iter().map(|chunk| &chunk[..]).collect()).collect();
+    let mut rows = Vec::new();
+    for (&code, chunks) in codes.iter().zip(&code_chunks) {
+        rows.push(if code == Code::None { plain } else { plain.with_codes(code, chunks) });
+    }
+    let mut graphs: Vec<Graph> = Vec::new();
+    for (&code, rows) in codes.iter().zip(&rows) {
+        let built = code.of_builds(metric);
+        if let Some(alike) = codes[..graphs.len()].iter().position(|c| c.of_builds(metric) == built)
+        {
+            graphs.push(graphs[alike].clone());
+            continue;
+        }
+        let mut graph = Graph::new(params.clone());
+        let began = Instant::now();
+        if graph.insert_until(rows, base.len, &exec, &mut |_| ControlFlow::Continue(())).is_break()
+        {
+            return Err("nobody asked to stop".into());
+        }
+        let build_s = began.elapsed().as_secs_f64();
+        graphs.push(describe(&graph, rows, build_s, &mut out)?);
+    }
 
+    let mut context = SearchContext::new();
+    for ef in EFS {
+        let mut best = vec![f64::INFINITY; codes.len()];
+        let mut answers = vec![Answers::default(); codes.len()];
+        for _ in 0..ROUNDS {
+            for (index, (graph, rows)) in graphs.iter().zip(&rows).enumerate() {
+                let answers = &mut answers[index];
+                answers.clear();
+                let began = seconds();
+                for query in 0..count {
+                    let (query, found) = (queries.row(query), &mut answers.found);
+                    graph.search(rows, query, K, ef, None, &mut context, found);
+                    answers.ends.push(answers.found.len());
+                    let effort = context.effort();
+                    answers.distances += u64::from(effort.distances + effort.upper_distances);
+                    answers.ranked += u64::from(effort.ranked);
+                }
+                best[index] = best[index].min(seconds() - began);
+            }
+        }
+        for ((code, answers), best) in codes.iter().zip(&answers).zip(best) {
+            let count = f64::from(count);
+            let hits = hits(metric, &base, &queries, &truth, answers);
+            let recall = f64::from(hits) / (count * 10.0);
+            #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+            let each = [answers.distances, answers.ranked].map(|sum| sum as f64 / count);
+            writeln!(
+                out,
+                "  ef {ef:4} {code:>4}: recall@{K} {recall:.4}, {:.0} queries/s, \
+                 {:.0} distances, {:.0} ranked",
+                count / best,
+                each[0],
+                each[1],
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// The graph as it is read again.
+fn describe(
+    graph: &Graph,
+    rows: &Rows<'_>,
+    build_s: f64,
+    out: &mut impl Write,
+) -> Result<Graph, Box<dyn Error>> {
     let mut image = Vec::new();
     graph.encode(&mut image);
     let began = Instant::now();
-    let decoded = Graph::decode(&image, base.len, graph.params())?;
-    let decode_ms = began.elapsed().as_secs_f64() * 1e3;
+    let decoded = Graph::decode(&image, rows.len(), graph.params())?;
     writeln!(
         out,
-        "{} rows of {} dims, {metric}, {code}, {}, {} threads: encoded in {encode_s:.2} s, \
-         built in {build_s:.2} s, {} unreachable, \
-         image {} bytes {:08x}, decoded in {decode_ms:.0} ms",
-        base.len,
-        base.dims,
+        "{} rows of {} dims, {}, {}: built in {build_s:.2} s, {} unreachable, \
+         image {} bytes {:08x}, decoded in {:.0} ms",
+        rows.len(),
+        rows.dims(),
+        graph.params().metric,
         graph.kernel().isa().name(),
-        exec.thread_count(),
         graph.unreachable_count(),
         image.len(),
         crc32fast::hash(&image),
+        began.elapsed().as_secs_f64() * 1e3,
     )?;
+    Ok(decoded)
+}
 
-    let mut context = SearchContext::new();
-    for ef in [10, 16, 24, 32, 48, 64, 100, 200, 400] {
-        let mut answers = Vec::new();
-        let mut ends = Vec::new();
-        let (mut distances, mut hops) = (0.0, 0.0);
-        let began = Instant::now();
-        for query in 0..queries.len {
-            let query = queries.row(query);
-            decoded.search(&rows, query, K, ef, None, &mut context, &mut answers);
-            ends.push(answers.len());
-            let effort = context.effort();
-            distances += f64::from(effort.distances + effort.upper_distances);
-            hops += f64::from(effort.hops);
-        }
-        let qps = f64::from(queries.len) / began.elapsed().as_secs_f64();
-        let mut hits = 0u32;
-        let mut start = 0;
-        for (query, &end) in (0..queries.len).zip(&ends) {
-            let vector = queries.row(query);
-            let farthest = truth[query as usize][K - 1];
-            let bound = exact_distance(metric, vector, base.row(farthest));
-            let bound = bound + 1e-6 * bound.abs().max(1e-9);
-            for found in &answers[start..end] {
-                hits += u32::from(exact_distance(metric, vector, base.row(found.row)) <= bound);
-            }
-            start = end;
-        }
-        let recall = f64::from(hits) / (f64::from(queries.len) * 10.0);
-        let (distances, hops) = (distances / f64::from(queries.len), hops / f64::from(queries.len));
-        writeln!(
-            out,
-            "  ef {ef:3}: recall@{K} {recall:.4}, {qps:.0} queries/s, {distances:.0} distances, \
-             {hops:.0} hops"
-        )?;
+/// What was found for all queries, and at what cost.
+#[derive(Clone, Default)]
+struct Answers {
+    found: Vec<Neighbor>,
+    /// Per query the end of its own in `found`.
+    ends: Vec<usize>,
+    distances: u64,
+    ranked: u64,
+}
+
+impl Answers {
+    fn clear(&mut self) {
+        self.found.clear();
+        self.ends.clear();
+        (self.distances, self.ranked) = (0, 0);
     }
-    Ok(())
+}
+
+/// Seconds since some moment that this thread had a CPU; by the clock where no system tells.
+fn seconds() -> f64 {
+    static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    let stat = fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let nanos = stat.as_ref().and_then(|stat| stat.split(' ').next()?.parse::<f64>().ok());
+    nanos.map_or_else(|| BEGAN.elapsed().as_secs_f64(), |nanos| nanos * 1e-9)
+}
+
+fn hits(
+    metric: Metric,
+    base: &Vectors,
+    queries: &Vectors,
+    truth: &[Vec<u32>],
+    answers: &Answers,
+) -> u32 {
+    let mut hits = 0;
+    let mut start = 0;
+    for (query, &end) in (0..).zip(&answers.ends) {
+        let vector = queries.row(query);
+        let farthest = truth[query as usize][K - 1];
+        let bound = exact_distance(metric, vector, base.row(farthest));
+        let bound = bound + 1e-6 * bound.abs().max(1e-9);
+        for found in &answers.found[start..end] {
+            hits += u32::from(exact_distance(metric, vector, base.row(found.row)) <= bound);
+        }
+        start = end;
+    }
+    hits
 }
 
 fn exact_distance(metric: Metric, a: &[f32], b: &[f32]) -> f64 {
     let pairs = a.iter().zip(b).map(|(a, b)| (f64::from(*a), f64::from(*b)));
     match metric {
-        Metric::L2 => pairs.map(|(a, b)| (a - b) * (a - b)).sum(),
+        Metric::L2 | Metric::Hamming => pairs.map(|(a, b)| (a - b) * (a - b)).sum(),
         Metric::Cosine => 1.0 - pairs.map(|(a, b)| a * b).sum::<f64>(),
         Metric::Dot => -pairs.map(|(a, b)| a * b).sum::<f64>(),
     }
 }
 
 /// The codes of each chunk.
-fn codes_of(base: &Vectors, chunks: &[&[f32]], code: Code) -> Vec<Vec<i8>> {
-    let mut encoder = Encoder::new(code, base.dims);
+fn codes_of(base: &Vectors, chunks: &[&[f32]], code: Code, metric: Metric) -> Vec<Vec<i8>> {
+    let mut encoder = Encoder::new(code, metric, base.dims);
     let len = code.len_bytes(base.dims);
     let mut bytes = vec![0; len];
     let mut encode = |chunk: &&[f32]| {

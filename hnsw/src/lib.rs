@@ -1,8 +1,8 @@
 //! Vector kernels and the HNSW graph of Gannet: build, search, bytes in and out, no I/O.
 //!
 //! A [`Graph`] holds links between row numbers and nothing else. The vectors stay with the caller
-//! and come along as [`Rows`], with codes of a quarter of their size where there are any (see
-//! [`Code`]): walks and builds compare these, and vectors decide the order of what is found.
+//! and come along as [`Rows`], with codes a fraction of their size where there are any (see
+//! [`Code`]): walks compare these, and vectors decide the order of what is found.
 //! Threads come as an [`Executor`], memory of a search as a [`SearchContext`]. Equal rows,
 //! parameters and batch ends give equal graphs, byte for byte, on any number of threads and any
 //! CPU: distances are summed in one order by every instruction set.
@@ -79,4 +79,4 @@ pub use key::Neighbor;
 pub use metric::{Metric, MetricUnknown};
 pub use params::{DIMS_MAX, EF_CONSTRUCTION_MAX, M_MAX, M_MIN, Params, ParamsError, ROWS_MAX};
 pub use rows::{Rows, STRIDE_STEP, row_stride};
-pub use vector::{VectorFault, check_finite, normalise};
+pub use vector::{VectorFault, check_binary, check_finite, normalise};

@@ -3,7 +3,7 @@
 //! A walk and a build are written once, over a [`Space`], and compiled for each and for each
 //! instruction set. Distances of one space are compared with each other alone.
 
-use crate::code::{Code, Coded};
+use crate::code::{Bit, Code, Coded, F16, Packed, Sq4, Sq8};
 use crate::kernel::prefetch::prefetch;
 use crate::kernel::{Kernel, Simd, Task};
 use crate::key::Key;
@@ -14,18 +14,29 @@ use crate::rows::Rows;
 /// used again.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Aim {
-    /// A stride of the vector; for codes, the vector rotated.
+    /// A stride of the vector; for codes of rotated vectors, the vector rotated.
     pub(crate) floats: Vec<f32>,
-    /// For codes: components in steps of `step`, with zeros at the end.
+    /// For sq8: components in steps of `step`, with zeros at the end.
     pub(crate) words: Vec<i16>,
+    /// For sq4: the same, in larger steps.
+    pub(crate) bytes: Vec<i8>,
+    /// For bits: planes of components in steps of `step`; under Hamming the components.
+    pub(crate) bits: Vec<u64>,
     pub(crate) step: f32,
-    /// For codes: the square of the length.
+    /// For codes of rotated vectors: the square of the length.
     pub(crate) square: f32,
+    /// For codes of rotated vectors: the product with the vector of ones of unit length, which was
+    /// taken off before the rotation; 0 for sq8.
+    pub(crate) along: f32,
+    /// For sq4 and bits: the sum over `bytes`, or over the numbers in planes.
+    pub(crate) sum: i32,
 }
 
 impl Aim {
     pub(crate) fn memory_bytes(&self) -> usize {
-        4 * self.floats.capacity() + 2 * self.words.capacity()
+        let Self { floats, words, bytes, bits, .. } = self;
+        let wide = 4 * floats.capacity() + 8 * bits.capacity();
+        wide + 2 * words.capacity() + bytes.capacity()
     }
 }
 
@@ -98,7 +109,7 @@ impl<S: Simd> Space for Exact<'_, S> {
         let (from, vector) = (&from.floats[..], self.rows.row(row));
         assert_eq!(from.len(), vector.len(), "vectors of different lengths");
         self.metric.of_sum(match self.metric {
-            Metric::L2 => self.simd.sum::<true>(from, vector),
+            Metric::L2 | Metric::Hamming => self.simd.sum::<true>(from, vector),
             Metric::Cosine | Metric::Dot => self.simd.sum::<false>(from, vector),
         })
     }
@@ -108,7 +119,7 @@ impl<S: Simd> Space for Exact<'_, S> {
         let (from, vectors) = (&from.floats[..], rows.map(|row| self.rows.row(row)));
         assert_eq!(from.len(), vectors[0].len(), "vectors of different lengths");
         let sums = match self.metric {
-            Metric::L2 => self.simd.sum4::<true>(from, vectors),
+            Metric::L2 | Metric::Hamming => self.simd.sum4::<true>(from, vectors),
             Metric::Cosine | Metric::Dot => self.simd.sum4::<false>(from, vectors),
         };
         sums.map(|sum| self.metric.of_sum(sum))
@@ -124,9 +135,14 @@ pub(crate) trait Measured {
     fn run<P: Space>(self, space: P) -> Self::Output;
 }
 
-/// Runs `work` in the space in which `rows` are to be walked.
+/// Runs `work` in the space in which `rows` are to be walked by a search.
 pub(crate) fn measure<T: Measured>(kernel: Kernel, rows: &Rows<'_>, work: T) -> T::Output {
     kernel.isa().run(InSpace { rows, metric: kernel.metric(), work })
+}
+
+/// Runs `work` in the space in which `rows` are to be linked: see [`Code::of_builds`].
+pub(crate) fn measure_build<T: Measured>(kernel: Kernel, rows: &Rows<'_>, work: T) -> T::Output {
+    kernel.isa().run(InBuildSpace { rows, metric: kernel.metric(), work })
 }
 
 struct InSpace<'a, T> {
@@ -141,9 +157,38 @@ impl<T: Measured> Task for InSpace<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> T::Output {
         let Self { rows, metric, work } = self;
-        match rows.code() {
-            Code::None => work.run(Exact { rows, metric, simd }),
-            Code::Sq8 => work.run(Coded { rows, is_dot: metric == Metric::Dot, simd }),
+        match (rows.code(), metric) {
+            (Code::None, _) => work.run(Exact { rows, metric, simd }),
+            (Code::Sq8, _) => work.run(Coded { rows, form: Sq8::of(metric), simd }),
+            (Code::F16, _) => work.run(Coded { rows, form: F16(metric), simd }),
+            (Code::Sq4, _) => work.run(Coded { rows, form: Sq4::of(metric), simd }),
+            (Code::Bit, Metric::Hamming) => work.run(Coded { rows, form: Packed, simd }),
+            (Code::Bit, Metric::L2 | Metric::Cosine | Metric::Dot) => {
+                work.run(Coded { rows, form: Bit::of(metric), simd })
+            }
+        }
+    }
+}
+
+struct InBuildSpace<'a, T> {
+    rows: &'a Rows<'a>,
+    metric: Metric,
+    work: T,
+}
+
+impl<T: Measured> Task for InBuildSpace<'_, T> {
+    type Output = T::Output;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> T::Output {
+        let Self { rows, metric, work } = self;
+        match rows.code().of_builds(metric) {
+            // Sq4 is of no build.
+            Code::None | Code::Sq4 => work.run(Exact { rows, metric, simd }),
+            Code::Sq8 => work.run(Coded { rows, form: Sq8::of(metric), simd }),
+            Code::F16 => work.run(Coded { rows, form: F16(metric), simd }),
+            // Of a build under Hamming alone.
+            Code::Bit => work.run(Coded { rows, form: Packed, simd }),
         }
     }
 }

@@ -15,7 +15,8 @@ pub(crate) use frozen::FrozenCollection;
 use crate::id::Id;
 use dead::DeadRows;
 use gannet_hnsw::{
-    BatchPlan, BuildScratch, Encoder, Executor, Graph, Metric, Params, Rows, normalise,
+    BatchPlan, BuildScratch, Encoder, Executor, Graph, Metric, Params, Rows, check_binary,
+    check_finite, normalise,
 };
 use rows::RowStore;
 use std::collections::HashMap;
@@ -49,7 +50,7 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
             name,
             rows: RowStore::of_vectors(params.dims),
             codes: RowStore::of_codes(params.code, params.dims),
-            encoder: Encoder::new(params.code, params.dims),
+            encoder: Encoder::new(params.code, params.metric, params.dims),
             norms: Vec::new(),
             ids: Vec::new(),
             index: HashMap::new(),
@@ -153,7 +154,7 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
         if self.index.get(&id).copied() != replaces {
             return Err("replaces");
         }
-        let cosine = self.params.metric == Metric::Cosine;
+        let metric = self.params.metric;
         let mut norm = 1.0;
         let (codes, encoder) = (&mut self.codes, &mut self.encoder);
         self.rows.push(|bytes| {
@@ -161,10 +162,11 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
             for (float, bytes) in floats.iter_mut().zip(vector.chunks_exact(4)) {
                 *float = f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
             }
-            if cosine {
+            if metric == Metric::Cosine {
                 norm = normalise(floats).map_err(|_| "vector")?;
-            } else if gannet_hnsw::check_finite(floats).is_err() {
-                return Err("vector");
+            } else {
+                let check = if metric == Metric::Hamming { check_binary } else { check_finite };
+                check(floats).map_err(|_| "vector")?;
             }
             codes.as_mut().map_or(Ok(()), |codes| {
                 codes.push(|code| {
@@ -173,7 +175,7 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
                 })
             })
         })?;
-        if cosine {
+        if metric == Metric::Cosine {
             self.norms.push(norm);
         }
         if let Some(replaced) = replaces {

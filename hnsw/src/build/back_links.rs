@@ -9,7 +9,7 @@ use crate::graph::Graph;
 use crate::key::Key;
 use crate::rows::Rows;
 use crate::select::Selector;
-use crate::space::{Aim, Measured, Space, measure};
+use crate::space::{Aim, Measured, Space, measure_build};
 
 /// Lists a thread takes at a time.
 const LISTS_A_TASK: usize = 64;
@@ -44,7 +44,11 @@ pub(super) fn plan(
         back_links.chunk_by(|a, b| (a.target, a.layer) == (b.target, b.layer)).collect();
     let changed = exec.map(groups.len().div_ceil(LISTS_A_TASK), |task| {
         let groups = &groups[task_range(task, groups.len())];
-        measure(graph.kernel, rows, Planner { graph, sights, groups, memory: Memory::default() })
+        measure_build(
+            graph.kernel,
+            rows,
+            Planner { graph, sights, groups, memory: Memory::default() },
+        )
     });
     let own = sights.iter().map(|sight| PlannedList {
         row: sight.row,

@@ -6,7 +6,7 @@ use crate::graph::Graph;
 use crate::key::Key;
 use crate::layer::layer_of;
 use crate::rows::Rows;
-use crate::space::{Measured, Space, measure};
+use crate::space::{Measured, Space, measure_build};
 use crate::walk::Walk;
 
 /// Rows a thread takes at a time.
@@ -36,7 +36,7 @@ pub(super) fn plan(
         scratch.with_worker(|worker| {
             for row in first..end.min(first + ROWS_A_TASK) {
                 let planned = PlanRow { graph, row, worker, sights: &mut sights };
-                measure(graph.kernel, rows, planned);
+                measure_build(graph.kernel, rows, planned);
             }
         });
         sights

@@ -59,10 +59,10 @@ impl Vectors {
         Self { dims, floats, code: Code::None, codes: Vec::new() }
     }
 
-    /// The same, to be walked by their codes.
-    pub(crate) fn coded(mut self, code: Code) -> Self {
+    /// The same, to be walked by their codes under `metric`.
+    pub(crate) fn coded(mut self, code: Code, metric: Metric) -> Self {
         let len = code.len_bytes(self.dims);
-        let mut encoder = Encoder::new(code, self.dims);
+        let mut encoder = Encoder::new(code, metric, self.dims);
         let mut bytes = vec![0; len];
         self.codes.clear();
         for row in 0..self.len() {
@@ -94,9 +94,21 @@ impl Vectors {
         self
     }
 
+    /// Each component 1 where it is above zero, else 0.
+    pub(crate) fn binary(mut self) -> Self {
+        for component in &mut self.floats {
+            *component = f32::from(u8::from(*component > 0.0));
+        }
+        self
+    }
+
     /// Fit for `metric`.
     pub(crate) fn fit(self, metric: Metric) -> Self {
-        if metric == Metric::Cosine { self.normalised() } else { self }
+        match metric {
+            Metric::L2 | Metric::Dot => self,
+            Metric::Cosine => self.normalised(),
+            Metric::Hamming => self.binary(),
+        }
     }
 
     pub(crate) fn push(&mut self, vector: &[f32]) {
@@ -169,6 +181,12 @@ impl Vectors {
         self.with_rows(|rows| exact(rows, 0..self.len(), query, k, None, kernel, &mut found));
         found
     }
+}
+
+/// Every metric with every code that goes with it.
+pub(crate) fn pairs() -> impl Iterator<Item = (Metric, Code)> {
+    let all = Metric::ALL.into_iter().flat_map(|metric| Code::ALL.map(|code| (metric, code)));
+    all.filter(|&(metric, code)| code.fits(metric))
 }
 
 /// Parameters for small sets: a beam of 64.
