@@ -57,7 +57,7 @@ fn check(kernel: Kernel, vectors: &Vectors) {
         let found = kernel.distance(query, vector);
         let terms = query.iter().zip(vector).map(|(a, b)| (f64::from(*a), f64::from(*b)));
         let terms: Vec<f64> = match kernel.metric() {
-            Metric::L2 => terms.map(|(a, b)| (a - b).powi(2)).collect(),
+            Metric::L2 | Metric::Hamming => terms.map(|(a, b)| (a - b).powi(2)).collect(),
             Metric::Cosine | Metric::Dot => terms.map(|(a, b)| -a * b).collect(),
         };
         let start = if kernel.metric() == Metric::Cosine { 1.0 } else { 0.0 };

@@ -319,11 +319,13 @@ fn minutes(text: &str) -> Result<f64, String> {
 }
 
 fn code() -> impl TypedValueParser<Value = Code> {
-    clap::builder::PossibleValuesParser::new(["none", "sq8"]).try_map(|name| name.parse())
+    clap::builder::PossibleValuesParser::new(["none", "sq8", "f16", "sq4", "bit"])
+        .try_map(|name| name.parse())
 }
 
 fn metric() -> impl TypedValueParser<Value = Metric> {
-    clap::builder::PossibleValuesParser::new(["l2", "cosine", "dot"]).try_map(|name| name.parse())
+    clap::builder::PossibleValuesParser::new(["l2", "cosine", "dot", "hamming"])
+        .try_map(|name| name.parse())
 }
 
 /// A file to be written: its name says that it holds neighbours, so no other file is overwritten.

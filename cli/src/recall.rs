@@ -21,7 +21,7 @@ pub fn distance(metric: Metric, a: &[f32], b: &[f32]) -> f64 {
     let pairs = || a.iter().zip(b).map(|(&x, &y)| (f64::from(x), f64::from(y)));
     let dot = || pairs().map(|(x, y)| x * y).sum::<f64>();
     match metric {
-        Metric::L2 => pairs().map(|(x, y)| (x - y) * (x - y)).sum(),
+        Metric::L2 | Metric::Hamming => pairs().map(|(x, y)| (x - y) * (x - y)).sum(),
         Metric::Dot => -dot(),
         Metric::Cosine => {
             let (square_a, square_b) =

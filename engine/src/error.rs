@@ -135,6 +135,16 @@ pub enum CommitError {
         /// Index of the first such component.
         component: usize,
     },
+    /// A component is neither 0 nor 1, in a collection that counts components that differ.
+    #[error("component {component} of vector {id} for `{collection}` is neither 0 nor 1")]
+    NotBinary {
+        /// The collection.
+        collection: String,
+        /// The id.
+        id: Id,
+        /// Index of the first such component.
+        component: usize,
+    },
     /// A vector without direction in a collection that compares directions.
     #[error("vector {id} for `{collection}` is zero: under cosine it has no direction")]
     ZeroVector {
@@ -262,6 +272,12 @@ pub enum SearchError {
     /// A component is NaN or infinite.
     #[error("component {component} of the query is not a finite number")]
     NotFinite {
+        /// Index of the first such component.
+        component: usize,
+    },
+    /// A component is neither 0 nor 1, of a query that components that differ are counted from.
+    #[error("component {component} of the query is neither 0 nor 1")]
+    NotBinary {
         /// Index of the first such component.
         component: usize,
     },

@@ -5,8 +5,8 @@ use crate::database::Database;
 use crate::error::SearchError;
 use crate::id::Id;
 use gannet_hnsw::{
-    Executor, Metric, Neighbor, SearchContext, VectorFault, check_finite, exact, exact_batch,
-    merge, normalise,
+    Executor, Metric, Neighbor, SearchContext, VectorFault, check_binary, check_finite, exact,
+    exact_batch, merge, normalise,
 };
 use gannet_storage::Storage;
 use std::ops::Deref;
@@ -205,10 +205,12 @@ fn prepare<V: Deref<Target = [u8]>>(
     let checked = match collection.params.metric {
         Metric::Cosine => normalise(&mut query).map(drop),
         Metric::L2 | Metric::Dot => check_finite(&query),
+        Metric::Hamming => check_binary(&query),
     };
     match checked {
         Ok(()) => Ok(query),
         Err(VectorFault::NonFinite { index }) => Err(SearchError::NotFinite { component: index }),
+        Err(VectorFault::NotBinary { index }) => Err(SearchError::NotBinary { component: index }),
         Err(_) => Err(SearchError::ZeroVector),
     }
 }

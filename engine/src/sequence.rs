@@ -15,7 +15,7 @@ use crate::limits::{
 };
 use crate::record::Record;
 use crate::state::State;
-use gannet_hnsw::{Metric, Params, VectorFault, check_finite};
+use gannet_hnsw::{Metric, Params, VectorFault, check_binary, check_finite};
 use std::collections::HashMap;
 use std::ops::Deref;
 
@@ -291,6 +291,11 @@ fn check_vector(name: &str, params: &Params, id: &Id, vector: &[f32]) -> Result<
     }
     if let Err(VectorFault::NonFinite { index }) = check_finite(vector) {
         return Err(CommitError::NotFinite { collection, id: id.clone(), component: index });
+    }
+    if params.metric == Metric::Hamming
+        && let Err(VectorFault::NotBinary { index }) = check_binary(vector)
+    {
+        return Err(CommitError::NotBinary { collection, id: id.clone(), component: index });
     }
     if params.metric == Metric::Cosine && vector.iter().all(|&component| component == 0.0) {
         return Err(CommitError::ZeroVector { collection, id: id.clone() });

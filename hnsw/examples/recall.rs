@@ -1,33 +1,43 @@
-//! Builds a graph over real vectors and prints recall and speed of its searches.
+//! Builds graphs over real vectors and prints recall and speed of their searches.
 //!
-//! `recall BASE QUERIES TRUTH METRIC [THREADS] [M] [EF_CONSTRUCTION] [CODE]`
+//! `recall BASE QUERIES TRUTH METRIC [THREADS] [M] [EF_CONSTRUCTION] [CODES] [COUNT] [GRAPHS]`
 //!
 //! BASE and QUERIES are `.u8bin` or `.fbin` (u32 rows, u32 dims, rows), TRUTH is `.ivecs` (per
-//! query an i32 count, then the rows, nearest first). Recall is by distance: a row found counts if
-//! it is no farther than the true k-th, in f64, so that ties count.
+//! query an i32 count, then the rows, nearest first). CODES are names with commas between them:
+//! their searches take turns, so that what disturbs one disturbs all. COUNT is how many of the
+//! queries are asked, by default all. GRAPHS is a folder that graphs are kept in, and read from by
+//! the next run. Recall is by distance: a row found counts if it is no farther than the true k-th,
+//! in f64, so that ties count.
+//! Speed is by the time that the thread had a CPU, where the system tells, the best of three
+//! rounds.
 
 #![expect(clippy::disallowed_methods, reason = "a program: it reads files and the clock")]
 
 use std::error::Error;
 use std::io::{self, Write};
+use std::mem::take;
 use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::LazyLock;
 use std::time::Instant;
 use std::{env, fs};
 
-use gannet_hnsw::{Code, Executor, Graph, Metric, Params, SearchContext};
+use gannet_hnsw::{Code, Executor, Graph, Metric, Neighbor, Params, Rows, SearchContext};
 
 mod vectors;
 
 use vectors::Vectors;
 
 const K: usize = 10;
+const ROUNDS: usize = 3;
+const EFS: [usize; 10] = [10, 16, 24, 32, 48, 64, 100, 200, 400, 800];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = env::args().skip(1).collect();
     let [base, queries, truth, metric, rest @ ..] = &args[..] else {
-        return Err(
-            "usage: recall BASE QUERIES TRUTH METRIC [THREADS] [M] [EF_CONSTRUCTION] [CODE]".into(),
-        );
+        let usage = "recall BASE QUERIES TRUTH METRIC [THREADS] [M] [EF_CONSTRUCTION] [CODES] \
+                     [COUNT] [GRAPHS]";
+        return Err(format!("usage: {usage}").into());
     };
     let metric: Metric = metric.parse()?;
     let number = |index: usize, default: u32| rest.get(index).map_or(Ok(default), |n| n.parse());
@@ -38,95 +48,172 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut params = Params::new(base.dims, metric);
     params.m = number(1, 16)?.try_into()?;
     params.ef_construction = number(2, 200)?;
-    params.code = rest.get(3).map_or(Ok(Code::Sq8), |name| name.parse())?;
-    params.validate()?;
+    let count = number(4, u32::MAX)?.min(queries.len);
+    let codes = rest.get(3).map_or("sq8", |names| names).split(',');
+    let codes = codes.map(str::parse).collect::<Result<Vec<Code>, _>>()?;
     let mut out = io::stdout().lock();
 
     let chunks = base.chunks();
     let rows = base.rows(&chunks);
-    let mut graph = Graph::new(params);
-    let began = Instant::now();
-    if graph.insert_until(&rows, base.len, &exec, &mut |_| ControlFlow::Continue(())).is_break() {
-        return Err("nobody asked to stop".into());
+    let mut graphs: Vec<Graph> = Vec::new();
+    for &code in &codes {
+        params.code = code;
+        params.validate()?;
+        let kept = rest.get(5).map(|folder| Path::new(folder).join(format!("{code}.graph")));
+        if let Some(path) = kept.as_ref().filter(|path| path.exists()) {
+            graphs.push(Graph::decode(&fs::read(path)?, base.len, &params)?);
+            continue;
+        }
+        let mut graph = Graph::new(params.clone());
+        let began = Instant::now();
+        if graph.insert_until(&rows, base.len, &exec, &mut |_| ControlFlow::Continue(())).is_break()
+        {
+            return Err("nobody asked to stop".into());
+        }
+        graphs.push(describe(&graph, &rows, began.elapsed().as_secs_f64(), &mut out)?);
+        if let Some(path) = kept {
+            let mut image = Vec::new();
+            graph.encode(&mut image);
+            fs::write(path, image)?;
+        }
     }
-    let build_s = began.elapsed().as_secs_f64();
 
+    let mut context = SearchContext::new();
+    for ef in EFS {
+        let mut best = vec![f64::INFINITY; codes.len()];
+        let mut answers = vec![Answers::default(); codes.len()];
+        for _ in 0..ROUNDS {
+            for (index, graph) in graphs.iter().enumerate() {
+                let answers = &mut answers[index];
+                answers.clear();
+                let began = seconds();
+                for query in 0..count {
+                    let (query, found) = (queries.row(query), &mut answers.found);
+                    graph.search(&rows, query, K, ef, None, &mut context, found);
+                    answers.ends.push(answers.found.len());
+                    let effort = context.effort();
+                    answers.distances += u64::from(effort.distances + effort.upper_distances);
+                    answers.ranked += u64::from(effort.ranked);
+                    #[cfg(feature = "counters")]
+                    {
+                        answers.visited_tests += u64::from(effort.visited_tests);
+                        answers.bytes += effort.bytes;
+                    }
+                }
+                best[index] = best[index].min(seconds() - began);
+            }
+        }
+        for ((code, answers), best) in codes.iter().zip(&answers).zip(best) {
+            let count = f64::from(count);
+            let hits = hits(metric, &base, &queries, &truth, answers);
+            let recall = f64::from(hits) / (count * 10.0);
+            #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+            let each = [answers.distances, answers.ranked].map(|sum| sum as f64 / count);
+            writeln!(
+                out,
+                "  ef {ef:4} {code:>4}: recall@{K} {recall:.4}, {:.0} queries/s, \
+                 {:.0} distances, {:.0} ranked",
+                count / best,
+                each[0],
+                each[1],
+            )?;
+            #[cfg(feature = "counters")]
+            writeln!(
+                out,
+                "               {} looked up among those seen, {} bytes read",
+                answers.visited_tests / u64::from(queries.len.min(number(4, u32::MAX)?)),
+                answers.bytes / u64::from(queries.len.min(number(4, u32::MAX)?)),
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// The graph as it is read again.
+fn describe(
+    graph: &Graph,
+    rows: &Rows<'_>,
+    build_s: f64,
+    out: &mut impl Write,
+) -> Result<Graph, Box<dyn Error>> {
     let mut image = Vec::new();
     graph.encode(&mut image);
     let began = Instant::now();
-    let decoded = Graph::decode(&image, base.len, graph.params())?;
-    let decode_ms = began.elapsed().as_secs_f64() * 1e3;
+    let decoded = Graph::decode(&image, rows.len(), graph.params())?;
     writeln!(
         out,
-        "{} rows of {} dims, {metric}, {}, {}, {} threads: \
-         built in {build_s:.2} s, {} unreachable, \
-         image {} bytes {:08x}, decoded in {decode_ms:.0} ms",
-        base.len,
-        base.dims,
+        "{} rows of {} dims, {}, {}, {}: built in {build_s:.2} s, {} unreachable, \
+         image {} bytes {:08x}, decoded in {:.0} ms",
+        rows.len(),
+        rows.dims(),
+        graph.params().metric,
         graph.params().code,
         graph.kernel().isa().name(),
-        exec.thread_count(),
         graph.unreachable_count(),
         image.len(),
         crc32fast::hash(&image),
+        began.elapsed().as_secs_f64() * 1e3,
     )?;
+    Ok(decoded)
+}
 
-    let mut context = SearchContext::new();
-    for ef in [10, 16, 24, 32, 48, 64, 100, 200, 400] {
-        let mut answers = Vec::new();
-        let mut ends = Vec::new();
-        let (mut distances, mut hops) = (0.0, 0.0);
-        #[cfg(feature = "counters")]
-        let (mut tests, mut bytes) = (0, 0);
-        let began = Instant::now();
-        for query in 0..queries.len {
-            let query = queries.row(query);
-            decoded.search(&rows, query, K, ef, None, &mut context, &mut answers);
-            ends.push(answers.len());
-            let effort = context.effort();
-            distances += f64::from(effort.distances + effort.upper_distances);
-            hops += f64::from(effort.hops);
-            #[cfg(feature = "counters")]
-            {
-                tests += u64::from(effort.visited_tests);
-                bytes += effort.bytes;
-            }
-        }
-        let qps = f64::from(queries.len) / began.elapsed().as_secs_f64();
-        let mut hits = 0u32;
-        let mut start = 0;
-        for (query, &end) in (0..queries.len).zip(&ends) {
-            let vector = queries.row(query);
-            let farthest = truth[query as usize][K - 1];
-            let bound = exact_distance(metric, vector, base.row(farthest));
-            let bound = bound + 1e-6 * bound.abs().max(1e-9);
-            for found in &answers[start..end] {
-                hits += u32::from(exact_distance(metric, vector, base.row(found.row)) <= bound);
-            }
-            start = end;
-        }
-        let recall = f64::from(hits) / (f64::from(queries.len) * 10.0);
-        let (distances, hops) = (distances / f64::from(queries.len), hops / f64::from(queries.len));
-        writeln!(
-            out,
-            "  ef {ef:3}: recall@{K} {recall:.4}, {qps:.0} queries/s, {distances:.0} distances, \
-             {hops:.0} hops"
-        )?;
-        #[cfg(feature = "counters")]
-        writeln!(
-            out,
-            "          {} looked up among those seen, {} bytes read",
-            tests / u64::from(queries.len),
-            bytes / u64::from(queries.len),
-        )?;
+/// What was found for all queries, and at what cost.
+#[derive(Clone, Default)]
+struct Answers {
+    found: Vec<Neighbor>,
+    /// Per query the end of its own in `found`.
+    ends: Vec<usize>,
+    distances: u64,
+    ranked: u64,
+    #[cfg(feature = "counters")]
+    visited_tests: u64,
+    #[cfg(feature = "counters")]
+    bytes: u64,
+}
+
+impl Answers {
+    fn clear(&mut self) {
+        let (mut found, mut ends) = (take(&mut self.found), take(&mut self.ends));
+        found.clear();
+        ends.clear();
+        *self = Self { found, ends, ..Self::default() };
     }
-    Ok(())
+}
+
+/// Seconds since some moment that this thread had a CPU; by the clock where no system tells.
+fn seconds() -> f64 {
+    static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    let stat = fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let nanos = stat.as_ref().and_then(|stat| stat.split(' ').next()?.parse::<f64>().ok());
+    nanos.map_or_else(|| BEGAN.elapsed().as_secs_f64(), |nanos| nanos * 1e-9)
+}
+
+fn hits(
+    metric: Metric,
+    base: &Vectors,
+    queries: &Vectors,
+    truth: &[Vec<u32>],
+    answers: &Answers,
+) -> u32 {
+    let mut hits = 0;
+    let mut start = 0;
+    for (query, &end) in (0..).zip(&answers.ends) {
+        let vector = queries.row(query);
+        let farthest = truth[query as usize][K - 1];
+        let bound = exact_distance(metric, vector, base.row(farthest));
+        let bound = bound + 1e-6 * bound.abs().max(1e-9);
+        for found in &answers.found[start..end] {
+            hits += u32::from(exact_distance(metric, vector, base.row(found.row)) <= bound);
+        }
+        start = end;
+    }
+    hits
 }
 
 fn exact_distance(metric: Metric, a: &[f32], b: &[f32]) -> f64 {
     let pairs = a.iter().zip(b).map(|(a, b)| (f64::from(*a), f64::from(*b)));
     match metric {
-        Metric::L2 => pairs.map(|(a, b)| (a - b) * (a - b)).sum(),
+        Metric::L2 | Metric::Hamming => pairs.map(|(a, b)| (a - b) * (a - b)).sum(),
         Metric::Cosine => 1.0 - pairs.map(|(a, b)| a * b).sum::<f64>(),
         Metric::Dot => -pairs.map(|(a, b)| a * b).sum::<f64>(),
     }

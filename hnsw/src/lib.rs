@@ -80,4 +80,4 @@ pub use key::Neighbor;
 pub use metric::{Metric, MetricUnknown};
 pub use params::{DIMS_MAX, EF_CONSTRUCTION_MAX, M_MAX, M_MIN, Params, ParamsError, ROWS_MAX};
 pub use rows::{Rows, STRIDE_STEP, row_stride};
-pub use vector::{VectorFault, check_finite, normalise};
+pub use vector::{VectorFault, check_binary, check_finite, normalise};

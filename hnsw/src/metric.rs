@@ -1,4 +1,4 @@
-//! What "near" means: the three metrics, their stable codes and names.
+//! What "near" means: the metrics, their stable codes and names.
 //!
 //! Sums are the business of `kernel`; preparing vectors (unit length) is that of `vector`.
 
@@ -17,11 +17,14 @@ pub enum Metric {
     Cosine,
     /// The negated dot product: any finite value; the larger the product, the nearer.
     Dot,
+    /// The number of components that differ, of vectors whose components are 0 or 1 (see
+    /// [`crate::check_binary`]): from 0 to the dimensions.
+    Hamming,
 }
 
-/// A name that is none of `l2`, `cosine`, `dot`.
+/// A name that is none of `l2`, `cosine`, `dot`, `hamming`.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("unknown metric {name:?}: expected l2, cosine or dot")]
+#[error("unknown metric {name:?}: expected l2, cosine, dot or hamming")]
 pub struct MetricUnknown {
     /// The name as given.
     pub name: String,
@@ -29,7 +32,7 @@ pub struct MetricUnknown {
 
 impl Metric {
     /// Every metric, in the order of its code.
-    pub const ALL: [Self; 3] = [Self::L2, Self::Cosine, Self::Dot];
+    pub const ALL: [Self; 4] = [Self::L2, Self::Cosine, Self::Dot, Self::Hamming];
 
     /// The number that stands for this metric in files. Stable for ever.
     #[must_use]
@@ -38,6 +41,7 @@ impl Metric {
             Self::L2 => 1,
             Self::Cosine => 2,
             Self::Dot => 3,
+            Self::Hamming => 4,
         }
     }
 
@@ -48,15 +52,17 @@ impl Metric {
             1 => Some(Self::L2),
             2 => Some(Self::Cosine),
             3 => Some(Self::Dot),
+            4 => Some(Self::Hamming),
             _ => None,
         }
     }
 
-    /// The distance, where the sum over the squares of differences (L2) or over products is `sum`.
+    /// The distance, where the sum over the squares of differences (L2, Hamming) or over products
+    /// is `sum`.
     #[inline(always)]
     pub(crate) fn of_sum(self, sum: f32) -> f32 {
         match self {
-            Self::L2 => sum,
+            Self::L2 | Self::Hamming => sum,
             Self::Cosine => 1.0 - sum,
             Self::Dot => 0.0 - sum,
         }
@@ -67,6 +73,7 @@ impl Metric {
             Self::L2 => "l2",
             Self::Cosine => "cosine",
             Self::Dot => "dot",
+            Self::Hamming => "hamming",
         }
     }
 }
@@ -80,7 +87,7 @@ impl fmt::Display for Metric {
 impl FromStr for Metric {
     type Err = MetricUnknown;
 
-    /// Accepts exactly what `Display` prints: `l2`, `cosine`, `dot`.
+    /// Accepts exactly what `Display` prints: `l2`, `cosine`, `dot`, `hamming`.
     fn from_str(name: &str) -> Result<Self, MetricUnknown> {
         Self::ALL
             .into_iter()
@@ -94,12 +101,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_are_one_two_three_and_come_back() {
-        assert_eq!(Metric::ALL.map(Metric::code), [1, 2, 3]);
+    fn codes_are_one_to_four_and_come_back() {
+        assert_eq!(Metric::ALL.map(Metric::code), [1, 2, 3, 4]);
         for code in 0..=u8::MAX {
             assert_eq!(
                 Metric::from_code(code).map(Metric::code),
-                (1..=3).contains(&code).then_some(code)
+                (1..=4).contains(&code).then_some(code)
             );
         }
     }

@@ -33,7 +33,7 @@ pub struct Params {
     /// Decides, with the row number alone, on which layers a row stands.
     pub seed: u64,
     /// What walks and builds compare in place of vectors. Never changes which rows there are, nor a
-    /// distance that a caller sees.
+    /// distance that a caller sees. Not every code goes with every metric: see [`Code::fits`].
     pub code: Code,
 }
 
@@ -59,6 +59,14 @@ pub enum ParamsError {
         /// The value given.
         found: u32,
     },
+    /// The code says nothing of distances of the metric: see [`Code::fits`].
+    #[error("code {code} does not go with metric {metric}: expected none or bit")]
+    Code {
+        /// The code given.
+        code: Code,
+        /// The metric given.
+        metric: Metric,
+    },
 }
 
 impl Params {
@@ -70,7 +78,7 @@ impl Params {
     pub const SEED_DEFAULT: u64 = 0x6761_6e6e_6574_0001;
 
     /// The usual parameters: `m` 16, `ef_construction` 200, a fixed seed, codes of a byte a
-    /// component. Not yet validated.
+    /// component (under Hamming, of a bit). Not yet validated.
     #[must_use]
     pub const fn new(dims: u32, metric: Metric) -> Self {
         Self {
@@ -79,14 +87,18 @@ impl Params {
             m: Self::M_DEFAULT,
             ef_construction: Self::EF_CONSTRUCTION_DEFAULT,
             seed: Self::SEED_DEFAULT,
-            code: Code::Sq8,
+            code: match metric {
+                Metric::L2 | Metric::Cosine | Metric::Dot => Code::Sq8,
+                Metric::Hamming => Code::Bit,
+            },
         }
     }
 
     /// Checks every parameter against its limits.
     ///
     /// # Errors
-    /// The first parameter out of its limits, in the order `dims`, `m`, `ef_construction`.
+    /// The first parameter out of its limits, in the order `dims`, `m`, `ef_construction`,
+    /// `code`.
     pub const fn validate(&self) -> Result<(), ParamsError> {
         if self.dims == 0 || self.dims > DIMS_MAX {
             return Err(ParamsError::Dims { found: self.dims });
@@ -96,6 +108,9 @@ impl Params {
         }
         if self.ef_construction == 0 || self.ef_construction > EF_CONSTRUCTION_MAX {
             return Err(ParamsError::EfConstruction { found: self.ef_construction });
+        }
+        if !self.code.fits(self.metric) {
+            return Err(ParamsError::Code { code: self.code, metric: self.metric });
         }
         Ok(())
     }
@@ -133,6 +148,23 @@ mod tests {
         check(|p| p.ef_construction = 65_536, &Ok(()));
         let found = 65_537;
         check(|p| p.ef_construction = found, &Err(ParamsError::EfConstruction { found }));
+    }
+
+    #[test]
+    fn under_hamming_only_codes_of_bits_make_sense() {
+        for metric in Metric::ALL {
+            check(|p| *p = Params::new(128, metric), &Ok(()));
+        }
+        for code in [Code::Sq8, Code::F16, Code::Sq4] {
+            let metric = Metric::Hamming;
+            let error = ParamsError::Code { code, metric };
+            check(|p| *p = Params { code, ..Params::new(128, metric) }, &Err(error));
+        }
+        check(|p| (p.metric, p.code) = (Metric::Hamming, Code::None), &Ok(()));
+        check(|p| p.code = Code::Bit, &Ok(()));
+        let error = ParamsError::Code { code: Code::Sq4, metric: Metric::Hamming };
+        let text = "code sq4 does not go with metric hamming: expected none or bit";
+        assert_eq!(error.to_string(), text);
     }
 
     #[test]

@@ -89,8 +89,7 @@ impl Measured for Search<'_, '_> {
         let walk = Walk::new(graph, space);
         let start = walk.descend(aim, entry, 0, beam);
         ranked.clear();
-        let more = (k / 2).max(width / RANKED_SHARE).max(RANKED_MORE);
-        let most = if P::IS_EXACT { k } else { k.saturating_add(more) };
+        let most = if P::IS_EXACT { k } else { graph.params.code.ranked_count(k, width) };
         if live.is_none() && width <= POOL_BEAM_MAX {
             walk.beam(aim, start, 0, width, beam);
             ranked.extend(beam.pool.keys().iter().take(most));
@@ -123,9 +122,3 @@ impl Measured for Search<'_, '_> {
         out.extend(ranked.iter().take(k).map(|key| key.neighbor()));
     }
 }
-
-/// So many more rows than asked for are put in order by exact distances where a walk compares
-/// codes, at least: half as many again, this part of the beam, and so many. As a beam grows, no
-/// error of a code keeps a row out.
-const RANKED_SHARE: usize = 8;
-const RANKED_MORE: usize = 6;

@@ -3,30 +3,42 @@
 //! A walk and a build are written once, over a [`Space`], and compiled for each and for each
 //! instruction set. Distances of one space are compared with each other alone.
 
-use crate::code::{Code, Coded, Codes};
+use crate::code::{Bit, Code, Coded, Codes, F16, Packed, Sq4, Sq8};
 use crate::graph::Graph;
 use crate::kernel::prefetch::prefetch;
 use crate::kernel::{Simd, Task};
 use crate::key::Key;
 use crate::metric::Metric;
+use crate::params::Params;
 use crate::rows::Rows;
 
 /// What distances are measured from: a query, or a row, as a space compares it. Memory that is
 /// used again.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Aim {
-    /// A stride of the vector; for codes, the vector rotated.
+    /// A stride of the vector; for codes of rotated vectors, the vector rotated.
     pub(crate) floats: Vec<f32>,
-    /// For codes: components in steps of `step`, with zeros at the end.
+    /// For sq8: components in steps of `step`, with zeros at the end.
     pub(crate) words: Vec<i16>,
+    /// For sq4: the same, in larger steps.
+    pub(crate) bytes: Vec<i8>,
+    /// For bits: planes of components in steps of `step`; under Hamming the components.
+    pub(crate) bits: Vec<u64>,
     pub(crate) step: f32,
-    /// For codes: the square of the length.
+    /// For codes of rotated vectors: the square of the length.
     pub(crate) square: f32,
+    /// For codes of rotated vectors: the product with the vector of ones of unit length, which was
+    /// taken off before the rotation; 0 for sq8.
+    pub(crate) along: f32,
+    /// For sq4 and bits: the sum over `bytes`, or over the numbers in planes.
+    pub(crate) sum: i32,
 }
 
 impl Aim {
     pub(crate) fn memory_bytes(&self) -> usize {
-        4 * self.floats.capacity() + 2 * self.words.capacity()
+        let Self { floats, words, bytes, bits, .. } = self;
+        let wide = 4 * floats.capacity() + 8 * bits.capacity();
+        wide + 2 * words.capacity() + bytes.capacity()
     }
 }
 
@@ -59,7 +71,8 @@ pub(crate) trait Space: Copy {
     #[inline(always)]
     fn each(&self, from: &Aim, rows: &[u32], mut take: impl FnMut(Key)) {
         let (fours, rest) = rows.as_chunks::<4>();
-        let (fours, rest) = if cfg!(ablate = "fours") { (&fours[..0], rows) } else { (fours, rest) };
+        let (fours, rest) =
+            if cfg!(ablate = "fours") { (&fours[..0], rows) } else { (fours, rest) };
         for four in fours {
             let distances = self.distance4(from, *four);
             for (row, distance) in four.iter().zip(distances) {
@@ -109,7 +122,7 @@ impl<S: Simd> Space for Exact<'_, S> {
         let (from, vector) = (&from.floats[..], self.rows.row(row));
         assert_eq!(from.len(), vector.len(), "vectors of different lengths");
         self.metric.of_sum(match self.metric {
-            Metric::L2 => self.simd.sum::<true>(from, vector),
+            Metric::L2 | Metric::Hamming => self.simd.sum::<true>(from, vector),
             Metric::Cosine | Metric::Dot => self.simd.sum::<false>(from, vector),
         })
     }
@@ -119,7 +132,7 @@ impl<S: Simd> Space for Exact<'_, S> {
         let (from, vectors) = (&from.floats[..], rows.map(|row| self.rows.row(row)));
         assert_eq!(from.len(), vectors[0].len(), "vectors of different lengths");
         let sums = match self.metric {
-            Metric::L2 => self.simd.sum4::<true>(from, vectors),
+            Metric::L2 | Metric::Hamming => self.simd.sum4::<true>(from, vectors),
             Metric::Cosine | Metric::Dot => self.simd.sum4::<false>(from, vectors),
         };
         sums.map(|sum| self.metric.of_sum(sum))
@@ -136,50 +149,75 @@ pub(crate) trait Measured {
 }
 
 impl Graph {
-    /// Runs `work` in the space in which its rows are walked.
+    /// Runs `work` in the space in which a search walks the rows.
     pub(crate) fn measure<T: Measured>(&self, rows: &Rows<'_>, work: T) -> T::Output {
-        self.measure_in::<T, false>(rows, &[], work)
+        let codes = Codes::new(&self.params, self.codes.items(), &[]);
+        let Params { metric, code, .. } = self.params;
+        self.kernel.isa().run(InSpace { rows, codes, metric, code, work })
     }
 
-    /// The same, with a batch of rows that are about to join, of which `batch` holds the codes.
+    /// Runs `work` in the space in which rows are linked (see [`Code::of_builds`]): those of the
+    /// graph, and a batch that is about to join, of which `batch` holds the codes.
     pub(crate) fn measure_batch<T: Measured>(
         &self,
         rows: &Rows<'_>,
         batch: &[i8],
         work: T,
     ) -> T::Output {
-        self.measure_in::<T, true>(rows, batch, work)
-    }
-
-    fn measure_in<T: Measured, const BATCH: bool>(
-        &self,
-        rows: &Rows<'_>,
-        batch: &[i8],
-        work: T,
-    ) -> T::Output {
-        let codes = Codes::<BATCH>::new(&self.params, self.codes.items(), batch);
-        let metric = self.params.metric;
-        self.kernel.isa().run(InSpace { rows, codes, metric, code: self.params.code, work })
+        let codes = Codes::new(&self.params, self.codes.items(), batch);
+        let Params { metric, code, .. } = self.params;
+        self.kernel.isa().run(InBuildSpace { rows, codes, metric, code, work })
     }
 }
 
-struct InSpace<'a, T, const BATCH: bool> {
+struct InSpace<'a, T> {
     rows: &'a Rows<'a>,
-    codes: Codes<'a, BATCH>,
+    codes: Codes<'a, false>,
     metric: Metric,
     code: Code,
     work: T,
 }
 
-impl<T: Measured, const BATCH: bool> Task for InSpace<'_, T, BATCH> {
+impl<T: Measured> Task for InSpace<'_, T> {
     type Output = T::Output;
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> T::Output {
         let Self { rows, codes, metric, code, work } = self;
-        match code {
-            Code::None => work.run(Exact { rows, metric, simd }),
-            Code::Sq8 => work.run(Coded { codes, is_dot: metric == Metric::Dot, simd }),
+        match (code, metric) {
+            (Code::None, _) => work.run(Exact { rows, metric, simd }),
+            (Code::Sq8, _) => work.run(Coded { rows, codes, form: Sq8::of(metric), simd }),
+            (Code::F16, _) => work.run(Coded { rows, codes, form: F16(metric), simd }),
+            (Code::Sq4, _) => work.run(Coded { rows, codes, form: Sq4::of(metric), simd }),
+            (Code::Bit, Metric::Hamming) => work.run(Coded { rows, codes, form: Packed, simd }),
+            (Code::Bit, Metric::L2 | Metric::Cosine | Metric::Dot) => {
+                work.run(Coded { rows, codes, form: Bit::of(metric), simd })
+            }
+        }
+    }
+}
+
+struct InBuildSpace<'a, T> {
+    rows: &'a Rows<'a>,
+    codes: Codes<'a, true>,
+    metric: Metric,
+    code: Code,
+    work: T,
+}
+
+impl<T: Measured> Task for InBuildSpace<'_, T> {
+    type Output = T::Output;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> T::Output {
+        let Self { rows, codes, metric, code, work } = self;
+        match code.of_builds(metric) {
+            // Sq4 is of no build.
+            Code::None | Code::Sq4 => work.run(Exact { rows, metric, simd }),
+            Code::Sq8 => work.run(Coded { rows, codes, form: Sq8::of(metric), simd }),
+            Code::F16 => work.run(Coded { rows, codes, form: F16(metric), simd }),
+            // Of a build under Hamming alone.
+            Code::Bit => work.run(Coded { rows, codes, form: Packed, simd }),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Vectors at the door: finite, and of unit length where the metric wants it.
+//! Vectors at the door: finite, and of unit length or binary where the metric wants
+//! it.
 
 use thiserror::Error;
 
@@ -15,6 +16,12 @@ pub enum VectorFault {
     /// Every component is zero (or there is none): it has no direction.
     #[error("a vector of zeros has no direction")]
     Zero,
+    /// A component is neither 0 nor 1.
+    #[error("component {index} is neither 0 nor 1")]
+    NotBinary {
+        /// The first such component.
+        index: usize,
+    },
 }
 
 /// Checks that every component is a finite number. An empty vector passes.
@@ -24,6 +31,18 @@ pub enum VectorFault {
 pub fn check_finite(vector: &[f32]) -> Result<(), VectorFault> {
     match vector.iter().position(|component| !component.is_finite()) {
         Some(index) => Err(VectorFault::NonFinite { index }),
+        None => Ok(()),
+    }
+}
+
+/// Checks that every component is 0 (of either sign) or 1. An empty vector passes.
+///
+/// # Errors
+/// [`VectorFault::NotBinary`] with the first component that is something else.
+#[expect(clippy::float_cmp, reason = "these two numbers and no others")]
+pub fn check_binary(vector: &[f32]) -> Result<(), VectorFault> {
+    match vector.iter().position(|&component| component != 0.0 && component != 1.0) {
+        Some(index) => Err(VectorFault::NotBinary { index }),
         None => Ok(()),
     }
 }
@@ -102,6 +121,17 @@ mod tests {
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let fault = VectorFault::NonFinite { index: 2 };
             assert_eq!(check_finite(&[0.0, 1.0, bad, bad]), Err(fault));
+        }
+    }
+
+    #[test]
+    fn the_first_component_that_is_neither_zero_nor_one_is_named() {
+        assert_eq!(check_binary(&[]), Ok(()));
+        assert_eq!(check_binary(&[0.0, 1.0, -0.0, 1.0]), Ok(()));
+        let tiny = f32::from_bits(1);
+        for bad in [f32::NAN, f32::INFINITY, -1.0, 2.0, tiny, 1.0f32.next_down()] {
+            let fault = VectorFault::NotBinary { index: 2 };
+            assert_eq!(check_binary(&[0.0, 1.0, bad, bad]), Err(fault));
         }
     }
 }

@@ -14,7 +14,10 @@ pub(crate) use frozen::FrozenCollection;
 
 use crate::id::Id;
 use dead::DeadRows;
-use gannet_hnsw::{BatchPlan, BuildScratch, Executor, Graph, Metric, Params, Rows, normalise};
+use gannet_hnsw::{
+    BatchPlan, BuildScratch, Executor, Graph, Metric, Params, Rows, check_binary, check_finite,
+    normalise,
+};
 use rows::RowStore;
 use std::collections::HashMap;
 use std::ops::Deref;
@@ -146,21 +149,22 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
         if self.index.get(&id).copied() != replaces {
             return Err("replaces");
         }
-        let cosine = self.params.metric == Metric::Cosine;
+        let metric = self.params.metric;
         let mut norm = 1.0;
         self.rows.push(|bytes| {
             let floats: &mut [f32] = bytemuck::cast_slice_mut(bytes);
             for (float, bytes) in floats.iter_mut().zip(vector.chunks_exact(4)) {
                 *float = f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
             }
-            if cosine {
+            if metric == Metric::Cosine {
                 norm = normalise(floats).map_err(|_| "vector")?;
-            } else if gannet_hnsw::check_finite(floats).is_err() {
-                return Err("vector");
+            } else {
+                let check = if metric == Metric::Hamming { check_binary } else { check_finite };
+                check(floats).map_err(|_| "vector")?;
             }
             Ok(())
         })?;
-        if cosine {
+        if metric == Metric::Cosine {
             self.norms.push(norm);
         }
         if let Some(replaced) = replaces {

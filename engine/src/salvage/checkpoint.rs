@@ -432,7 +432,7 @@ fn read_vectors<F: SealedFile>(
     let bytes = reader.read_range(ROWS, within(4 * stride as u64))?;
     let norms = match params.metric {
         Metric::Cosine => Some(reader.read_range(NORMS, within(4))?),
-        Metric::L2 | Metric::Dot => None,
+        Metric::L2 | Metric::Dot | Metric::Hamming => None,
     };
     let mut norms = norms.as_deref().map(|norms| norms.as_chunks().0.iter());
     let mut vectors = Vec::with_capacity(rows.len() * dims);

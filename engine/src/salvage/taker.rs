@@ -14,7 +14,7 @@ use crate::database::Database;
 use crate::id::Id;
 use crate::limits::{ID_LEN_BYTES_MAX, KEY_LEN_BYTES_MAX, VALUE_LEN_BYTES_MAX, is_name};
 use crate::record::Record;
-use gannet_hnsw::{Metric, Params, check_finite};
+use gannet_hnsw::{Metric, Params, check_binary, check_finite};
 use gannet_storage::Storage;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::{Bound, ControlFlow};
@@ -344,6 +344,9 @@ fn fault_of(params: &Params, id: &Id, vector: &[f32]) -> Option<Refusal> {
     }
     if check_finite(vector).is_err() {
         return Some("its vector has a component that is not finite");
+    }
+    if params.metric == Metric::Hamming && check_binary(vector).is_err() {
+        return Some("its vector has a component that is neither 0 nor 1");
     }
     let is_zero = vector.iter().all(|component| component.abs() == 0.0);
     (params.metric == Metric::Cosine && is_zero).then_some("its vector has no direction")

@@ -17,7 +17,8 @@ pub(super) fn plan(graph: &Graph, rows: &Rows<'_>, end: u32, exec: &Executor) ->
     let start = graph.len();
     let encoded = exec.map((end - start).div_ceil(ROWS_A_TASK) as usize, |task| {
         let first = start + u32::try_from(task).expect("fewer tasks than rows") * ROWS_A_TASK;
-        let mut encoder = Encoder::new(params.code, params.dims).with_isa(graph.kernel.isa());
+        let mut encoder =
+            Encoder::new(params.code, params.metric, params.dims).with_isa(graph.kernel.isa());
         let mut code = vec![0; params.code.len_bytes(params.dims)];
         let mut codes = Vec::new();
         for row in first..end.min(first + ROWS_A_TASK) {

@@ -10,8 +10,10 @@
 //! With the square the distance is that between what the codes stand for, not an estimate of a
 //! larger error: `|a|^2 + |b|^2 - 2ab`, of which `ab` is the steps times a sum of integers.
 
-use super::rotation::largest;
-use super::{BLOCK, TERMS_LEN};
+use super::rotation::{largest, rotate};
+use super::{BLOCK, Estimate, Form, TERMS_LEN, put_terms, rounded, term};
+use crate::kernel::Simd;
+use crate::metric::Metric;
 use crate::space::Aim;
 
 /// Multiples go from minus this to this.
@@ -29,7 +31,7 @@ const WORD_MOST: f32 = 32_767.0;
 pub(super) fn encode(rotated: &[f32], scale: f32, out: &mut [u8]) {
     let largest = largest(rotated);
     let factor = if largest > 0.0 { MOST / largest } else { 0.0 };
-    let (codes, terms) = out.split_at_mut(out.len() - TERMS_LEN);
+    let (codes, _) = out.split_at_mut(out.len() - TERMS_LEN);
     let (used, rest) = codes.split_at_mut(rotated.len());
     let mut sum = 0;
     for (code, component) in used.iter_mut().zip(rotated) {
@@ -39,37 +41,62 @@ pub(super) fn encode(rotated: &[f32], scale: f32, out: &mut [u8]) {
     }
     rest.fill(0);
     let step = largest / MOST * scale;
-    terms.fill(0);
-    terms[..4].copy_from_slice(&step.to_le_bytes());
     // In the order in which a distance is computed, so that equal codes are at distance zero.
     #[expect(clippy::cast_precision_loss, reason = "as a distance is rounded")]
-    terms[4..8].copy_from_slice(&(step * step * sum as f32).to_le_bytes());
+    let square = step * step * sum as f32;
+    put_terms(out, step, square, 0.0);
 }
 
-/// The nearest integer to a number of a magnitude below 2^22, of two the even one: the sum with
-/// this number has no room for a fraction. Many at a time, where a call to round would be one.
-#[inline(always)]
-fn rounded(number: f32) -> i32 {
-    const NO_FRACTION: f32 = 12_582_912.0;
-    let bits = (number + NO_FRACTION).to_bits();
-    bits.wrapping_sub(NO_FRACTION.to_bits()).cast_signed()
+/// Bytes under a metric.
+#[derive(Clone, Copy)]
+pub(crate) struct Sq8(Estimate);
+
+impl Sq8 {
+    pub(crate) fn of(metric: Metric) -> Self {
+        Self(Estimate::of(metric))
+    }
 }
 
-/// Step and square of a code.
-#[inline(always)]
-pub(super) fn terms(code: &[i8]) -> (f32, f32) {
-    let at = code.len() - TERMS_LEN;
-    let term = |at: usize| {
-        let bytes: &[i8; 4] = code[at..].first_chunk().expect("four of sixteen bytes");
-        f32::from_le_bytes(bytes.map(i8::cast_unsigned))
-    };
-    (term(at), term(at + 4))
+impl Form for Sq8 {
+    #[inline(always)]
+    fn aim(self, _vector: &[f32], code: &[i8], aim: &mut Aim) {
+        (aim.step, aim.square, aim.along) = (term(code, 0), term(code, 1), 0.0);
+        aim.words.clear();
+        aim.words.extend(code[..code.len() - TERMS_LEN].iter().map(|&code| i16::from(code)));
+    }
+
+    #[inline(always)]
+    fn aim_at(self, query: &[f32], aim: &mut Aim) {
+        aim.floats.clear();
+        aim.floats.extend_from_slice(query);
+        let scale = rotate(&mut aim.floats);
+        aim.along = 0.0;
+        aim_at(scale, aim);
+    }
+
+    #[inline(always)]
+    fn distance<S: Simd>(self, simd: S, from: &Aim, code: &[i8]) -> f32 {
+        let dot = simd.dot_codes(&from.words, &code[..from.words.len()]);
+        self.0.between(from, code, dot)
+    }
+
+    #[inline(always)]
+    fn distance4<S: Simd>(self, simd: S, from: &Aim, codes: [&[i8]; 4]) -> [f32; 4] {
+        let len = from.words.len();
+        let dots = simd.dot_codes4(&from.words, codes.map(|code| &code[..len]));
+        [
+            self.0.between(from, codes[0], dots[0]),
+            self.0.between(from, codes[1], dots[1]),
+            self.0.between(from, codes[2], dots[2]),
+            self.0.between(from, codes[3], dots[3]),
+        ]
+    }
 }
 
 /// Aims at the query that `aim` has rotated: as [`encode`], in finer steps.
 #[expect(clippy::cast_possible_truncation, reason = "rounded numbers of at most 32,767")]
 #[inline(always)]
-pub(super) fn aim(scale: f32, aim: &mut Aim) {
+fn aim_at(scale: f32, aim: &mut Aim) {
     let rotated = &aim.floats;
     let largest = largest(rotated);
     let magnitude: f32 = rotated.iter().map(|component| component.abs()).sum();

@@ -79,7 +79,7 @@ impl Margin {
     /// The factor of a query's components in a tile. Exact: a power of two.
     pub(super) fn scale(self) -> f32 {
         match self.metric {
-            Metric::L2 => -2.0,
+            Metric::L2 | Metric::Hamming => -2.0,
             Metric::Cosine | Metric::Dot => -1.0,
         }
     }
@@ -87,11 +87,11 @@ impl Margin {
     pub(super) fn query(self, query: &[f32]) -> QueryBound {
         let squares: f64 = query.iter().map(|&q| f64::from(q) * f64::from(q)).sum();
         let weight = match self.metric {
-            Metric::L2 => 1.0,
+            Metric::L2 | Metric::Hamming => 1.0,
             Metric::Cosine | Metric::Dot => nearest_float(-self.share * squares.sqrt()).next_down(),
         };
         let shift = match self.metric {
-            Metric::L2 => -squares * (1.0 - self.share),
+            Metric::L2 | Metric::Hamming => -squares * (1.0 - self.share),
             Metric::Cosine => -1.0 + 2.0 * UNIT,
             Metric::Dot => 0.0,
         };
@@ -104,7 +104,7 @@ impl Margin {
         let squares = f64::from(squares);
         let is_fit = squares <= SQUARES_MAX;
         match self.metric {
-            Metric::L2 if is_fit => {
+            Metric::L2 | Metric::Hamming if is_fit => {
                 let least = (squares - self.tiny) * (1.0 - self.squares_share - self.share);
                 nearest_float(least).next_down()
             }
@@ -112,7 +112,7 @@ impl Margin {
                 let most = (squares + self.tiny) * (1.0 + 2.0 * self.squares_share);
                 nearest_float(most.sqrt()).next_up()
             }
-            Metric::L2 => f32::NEG_INFINITY,
+            Metric::L2 | Metric::Hamming => f32::NEG_INFINITY,
             Metric::Cosine | Metric::Dot => f32::INFINITY,
         }
     }

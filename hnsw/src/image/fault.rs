@@ -47,13 +47,13 @@ pub enum GraphFault {
         computed: u32,
     },
     /// No metric has this code.
-    #[error("graph image has metric code {found}: expected 1, 2 or 3")]
+    #[error("graph image has metric code {found}: expected 1 to 4")]
     Metric {
         /// The code it says.
         found: u8,
     },
     /// No code has this number.
-    #[error("graph image has code {found}: expected 0 or 1")]
+    #[error("graph image has code {found}: expected 0 to 4")]
     Code {
         /// The number it says.
         found: u8,

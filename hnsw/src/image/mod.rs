@@ -28,12 +28,12 @@
 //! | 16 | 8 | seed |
 //! | 24 | 4 | `ef_construction` |
 //! | 28 | 2 | `m` |
-//! | 30 | 1 | metric: 1 L2, 2 cosine, 3 dot |
+//! | 30 | 1 | metric: 1 L2, 2 cosine, 3 dot, 4 Hamming |
 //! | 31 | 1 | layer of the entry point; 0 if there is none |
 //! | 32 | 4 | entry point: a row number; `0xffff_ffff` if there are no rows |
 //! | 36 | 4 | `n` |
 //! | 40 | 4 | `u` |
-//! | 44 | 1 | code: 0 none, 1 sq8 |
+//! | 44 | 1 | code: 0 none, 1 sq8, 2 f16, 3 sq4, 4 bit |
 //! | 45 | 3 | zero |
 //! | 48 | 8 | length of the image in bytes |
 //! | 56 | 4 | CRC-32 (IEEE) of everything after the header |

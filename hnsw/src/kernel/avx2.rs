@@ -11,7 +11,8 @@ use std::arch::x86_64::{
 use super::prefetch::prefetch_after;
 use super::{LANES, RUN_AHEAD, Task, tail_block};
 
-/// Proof that this CPU and its system have AVX2: only [`Avx2::detect`] makes one.
+/// Proof that this CPU and its system have AVX2, and with it what every CPU that has it has:
+/// conversion of halves and counting of bits. Only [`Avx2::detect`] makes one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Avx2(());
 
@@ -19,18 +20,21 @@ impl Avx2 {
     /// The proof, if it can be given.
     #[must_use]
     pub fn detect() -> Option<Self> {
-        is_x86_feature_detected!("avx2").then_some(Self(()))
+        let has = is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("f16c")
+            && is_x86_feature_detected!("popcnt");
+        has.then_some(Self(()))
     }
 }
 
 /// Runs a task compiled for AVX2.
 #[inline]
 pub(super) fn run<T: Task>(proof: Avx2, task: T) -> T::Output {
-    #[target_feature(enable = "avx2")]
+    #[target_feature(enable = "avx2,f16c,popcnt")]
     fn compiled<T: Task>(proof: Avx2, task: T) -> T::Output {
         task.run(proof)
     }
-    // SAFETY: as in `sum`.
+    // SAFETY: as in `sum`, with F16C and POPCNT.
     unsafe { compiled(proof, task) }
 }
 
@@ -57,7 +61,7 @@ pub(super) fn sum4<const L2: bool>(_proof: Avx2, a: &[f32], b: [&[f32]; 4]) -> [
 }
 
 /// Lanes 0..8 and lanes 8..16.
-type Pair = [__m256; 2];
+pub(super) type Pair = [__m256; 2];
 
 #[inline]
 #[target_feature(enable = "avx2")]
@@ -76,7 +80,7 @@ fn load_eight(values: &[f32; 8]) -> __m256 {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn add_block<const L2: bool>(sums: Pair, a: Pair, b: Pair) -> Pair {
+pub(super) fn add_block<const L2: bool>(sums: Pair, a: Pair, b: Pair) -> Pair {
     [add_eight::<L2>(sums[0], a[0], b[0]), add_eight::<L2>(sums[1], a[1], b[1])]
 }
 
@@ -94,7 +98,7 @@ fn add_eight<const L2: bool>(sums: __m256, a: __m256, b: __m256) -> __m256 {
 /// The first two steps of the truth's tree: 16 lanes to 8, 8 to 4.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn fold_to_four(sums: Pair) -> __m128 {
+pub(super) fn fold_to_four(sums: Pair) -> __m128 {
     fold_eight(_mm256_add_ps(sums[0], sums[1]))
 }
 

@@ -15,15 +15,28 @@ mod avx2;
 mod avx2_codes;
 #[cfg(target_arch = "x86_64")]
 #[expect(unsafe_code, reason = "vector instructions: loads, and calls after detection")]
+mod avx2_halves;
+#[cfg(target_arch = "x86_64")]
+#[expect(unsafe_code, reason = "vector instructions: loads, and calls after detection")]
 mod avx512;
 #[cfg(target_arch = "x86_64")]
 #[expect(unsafe_code, reason = "vector instructions: loads, and calls after detection")]
+mod avx512_bits;
+#[cfg(target_arch = "x86_64")]
+#[expect(unsafe_code, reason = "vector instructions: loads, and calls after detection")]
 mod avx512_codes;
+#[cfg(target_arch = "x86_64")]
+#[expect(unsafe_code, reason = "vector instructions: loads, and calls after detection")]
+mod avx512_halves;
+pub(crate) mod half;
 #[cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "the prefetch instruction"))]
 pub(crate) mod prefetch;
 mod scalar;
+mod scalar_codes;
 #[cfg(test)]
 pub(crate) mod tests;
+#[cfg(test)]
+mod tests_codes;
 pub(crate) mod tile;
 #[cfg(target_arch = "x86_64")]
 #[expect(unsafe_code, reason = "vector instructions: loads, stores, and calls after detection")]
@@ -41,6 +54,14 @@ pub use avx512::Avx512;
 
 /// Partial sums of every kernel: component `i` is added to sum `i % 16`.
 pub(crate) const LANES: usize = 16;
+
+/// Components of a block of nibbles: of 32 bytes, each holds component `i` in its lower four bits
+/// and component `i + 32` in its upper four.
+pub(crate) const NIBBLES_BLOCK: usize = 64;
+
+/// Bits of a number that is taken apart into planes: one plane after another, the lowest bits
+/// first, each a word for 64 numbers. The highest bits count as minus eight.
+pub(crate) const PLANES: usize = 4;
 
 /// How far ahead, in bytes, rows that follow one another are asked for: what the CPU fetches by
 /// itself comes late at the end of a page.
@@ -167,10 +188,76 @@ pub(crate) trait Simd: Copy {
 
     /// The sum over `a * b`, which fits 32 bits: who makes `a` sees to that. Both of one length, a
     /// multiple of 16.
-    fn dot_codes(self, a: &[i16], b: &[i8]) -> i32;
+    #[inline(always)]
+    fn dot_codes(self, a: &[i16], b: &[i8]) -> i32 {
+        scalar_codes::dot_codes(a, b)
+    }
 
     /// Four sums with one `a`; each is what `dot_codes` gives.
-    fn dot_codes4(self, a: &[i16], b: [&[i8]; 4]) -> [i32; 4];
+    #[inline(always)]
+    fn dot_codes4(self, a: &[i16], b: [&[i8]; 4]) -> [i32; 4] {
+        let dot = |b| self.dot_codes(a, b);
+        [dot(b[0]), dot(b[1]), dot(b[2]), dot(b[3])]
+    }
+
+    /// The sum over `(a - b * scale)^2` if `L2`, else over `a * b`, where `b` are finite halves,
+    /// little-endian, two bytes for each of `a`, which are a multiple of 16. Summed and rounded as
+    /// [`Kernel`] says; the product with `scale`, a power of two, is one more rounding where it is
+    /// subnormal.
+    #[inline(always)]
+    fn sum_halves<const L2: bool>(self, a: &[f32], b: &[i8], scale: f32) -> f32 {
+        scalar_codes::sum_halves::<L2>(a, b, scale)
+    }
+
+    /// Four sums with one `a`; each is what `sum_halves` gives.
+    #[inline(always)]
+    fn sum_halves4<const L2: bool>(self, a: &[f32], b: [&[i8]; 4], scales: [f32; 4]) -> [f32; 4] {
+        let sum = |row: usize| self.sum_halves::<L2>(a, b[row], scales[row]);
+        [sum(0), sum(1), sum(2), sum(3)]
+    }
+
+    /// The sum over `a * b`, where `a` is from -127 to 127, `b` are nibbles from 0 to 15 (see
+    /// [`NIBBLES_BLOCK`]), half a byte for each of `a`, which are whole blocks: at most 2^16 of
+    /// them, so that the sum fits 32 bits.
+    #[inline(always)]
+    fn dot_nibbles(self, a: &[i8], b: &[i8]) -> i32 {
+        scalar_codes::dot_nibbles(a, b)
+    }
+
+    /// Four sums with one `a`; each is what `dot_nibbles` gives.
+    #[inline(always)]
+    fn dot_nibbles4(self, a: &[i8], b: [&[i8]; 4]) -> [i32; 4] {
+        let dot = |b| self.dot_nibbles(a, b);
+        [dot(b[0]), dot(b[1]), dot(b[2]), dot(b[3])]
+    }
+
+    /// The sum over the numbers from -8 to 7 in `planes` (see [`PLANES`]) whose bit of `b` is set;
+    /// `b` is eight bytes, the lowest bit first, for each word of a plane.
+    #[inline(always)]
+    fn dot_bits(self, planes: &[u64], b: &[i8]) -> i32 {
+        scalar_codes::dot_bits(planes, b)
+    }
+
+    /// Four sums with one `planes`; each is what `dot_bits` gives.
+    #[inline(always)]
+    fn dot_bits4(self, planes: &[u64], b: [&[i8]; 4]) -> [i32; 4] {
+        let dot = |b| self.dot_bits(planes, b);
+        [dot(b[0]), dot(b[1]), dot(b[2]), dot(b[3])]
+    }
+
+    /// How many bits of `a` and `b` differ; `b` is eight bytes for each word of `a`, the lowest bit
+    /// first.
+    #[inline(always)]
+    fn count_differing(self, a: &[u64], b: &[i8]) -> u32 {
+        scalar_codes::count_differing(a, b)
+    }
+
+    /// Four counts with one `a`; each is what `count_differing` gives.
+    #[inline(always)]
+    fn count_differing4(self, a: &[u64], b: [&[i8]; 4]) -> [u32; 4] {
+        let count = |b| self.count_differing(a, b);
+        [count(b[0]), count(b[1]), count(b[2]), count(b[3])]
+    }
 }
 
 /// Plain Rust as an instruction set.
@@ -186,16 +273,6 @@ impl Simd for Scalar {
     #[inline(always)]
     fn sum4<const L2: bool>(self, a: &[f32], b: [&[f32]; 4]) -> [f32; 4] {
         b.map(|b| scalar::sum::<L2>(a, b))
-    }
-
-    #[inline(always)]
-    fn dot_codes(self, a: &[i16], b: &[i8]) -> i32 {
-        scalar::dot_codes(a, b)
-    }
-
-    #[inline(always)]
-    fn dot_codes4(self, a: &[i16], b: [&[i8]; 4]) -> [i32; 4] {
-        b.map(|b| scalar::dot_codes(a, b))
     }
 }
 
@@ -220,6 +297,26 @@ impl Simd for Avx2 {
     fn dot_codes4(self, a: &[i16], b: [&[i8]; 4]) -> [i32; 4] {
         avx2_codes::dot4(self, a, b)
     }
+
+    #[inline(always)]
+    fn sum_halves<const L2: bool>(self, a: &[f32], b: &[i8], scale: f32) -> f32 {
+        avx2_halves::sum::<L2>(self, a, b, scale)
+    }
+
+    #[inline(always)]
+    fn sum_halves4<const L2: bool>(self, a: &[f32], b: [&[i8]; 4], scales: [f32; 4]) -> [f32; 4] {
+        avx2_halves::sum4::<L2>(self, a, b, scales)
+    }
+
+    #[inline(always)]
+    fn dot_nibbles(self, a: &[i8], b: &[i8]) -> i32 {
+        avx2_codes::dot_nibbles(self, a, b)
+    }
+
+    #[inline(always)]
+    fn dot_nibbles4(self, a: &[i8], b: [&[i8]; 4]) -> [i32; 4] {
+        avx2_codes::dot_nibbles4(self, a, b)
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -242,6 +339,36 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn dot_codes4(self, a: &[i16], b: [&[i8]; 4]) -> [i32; 4] {
         avx512_codes::dot4(self, a, b)
+    }
+
+    #[inline(always)]
+    fn sum_halves<const L2: bool>(self, a: &[f32], b: &[i8], scale: f32) -> f32 {
+        avx512_halves::sum::<L2>(self, a, b, scale)
+    }
+
+    #[inline(always)]
+    fn sum_halves4<const L2: bool>(self, a: &[f32], b: [&[i8]; 4], scales: [f32; 4]) -> [f32; 4] {
+        avx512_halves::sum4::<L2>(self, a, b, scales)
+    }
+
+    #[inline(always)]
+    fn dot_nibbles(self, a: &[i8], b: &[i8]) -> i32 {
+        avx512_codes::dot_nibbles(self, a, b)
+    }
+
+    #[inline(always)]
+    fn dot_nibbles4(self, a: &[i8], b: [&[i8]; 4]) -> [i32; 4] {
+        avx512_codes::dot_nibbles4(self, a, b)
+    }
+
+    #[inline(always)]
+    fn dot_bits(self, planes: &[u64], b: &[i8]) -> i32 {
+        avx512_bits::dot(self, planes, b)
+    }
+
+    #[inline(always)]
+    fn count_differing(self, a: &[u64], b: &[i8]) -> u32 {
+        avx512_bits::count_differing(self, a, b)
     }
 }
 
@@ -286,7 +413,7 @@ impl Kernel {
     pub fn distance(self, a: &[f32], b: &[f32]) -> f32 {
         assert_eq!(a.len(), b.len(), "vectors of different lengths");
         self.metric.of_sum(match self.metric {
-            Metric::L2 => self.isa.sum::<true>(a, b),
+            Metric::L2 | Metric::Hamming => self.isa.sum::<true>(a, b),
             Metric::Cosine | Metric::Dot => self.isa.sum::<false>(a, b),
         })
     }
@@ -303,7 +430,7 @@ impl Kernel {
             assert_eq!(query.len(), vector.len(), "vectors of different lengths");
         }
         let sums = match self.metric {
-            Metric::L2 => self.isa.sum4::<true>(query, vectors),
+            Metric::L2 | Metric::Hamming => self.isa.sum4::<true>(query, vectors),
             Metric::Cosine | Metric::Dot => self.isa.sum4::<false>(query, vectors),
         };
         sums.map(|sum| self.metric.of_sum(sum))
@@ -319,7 +446,7 @@ impl Kernel {
         assert!(query.len().is_multiple_of(LANES), "a query of {} floats", query.len());
         assert_eq!(run.len(), query.len() * out.len(), "floats of {} rows", out.len());
         match self.metric {
-            Metric::L2 => self.isa.sums::<true>(query, run, out),
+            Metric::L2 | Metric::Hamming => self.isa.sums::<true>(query, run, out),
             Metric::Cosine | Metric::Dot => self.isa.sums::<false>(query, run, out),
         }
         for sum in out {

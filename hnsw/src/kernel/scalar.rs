@@ -1,7 +1,7 @@
 //! The truth: what every kernel computes, in plain Rust.
 //!
 //! Sixteen partial sums, each rounded after every multiplication and addition, added up in a fixed
-//! tree: lane `i` and lane `i + 8`, then `i + 4`, `i + 2`, `i + 1`. Codes are summed as integers.
+//! tree: lane `i` and lane `i + 8`, then `i + 4`, `i + 2`, `i + 1`.
 
 use super::{LANES, tail_block};
 
@@ -17,6 +17,12 @@ pub(super) fn sum<const L2: bool>(a: &[f32], b: &[f32]) -> f32 {
     if !a_tail.is_empty() {
         add_block::<L2>(&mut sums, &tail_block(a_tail), &tail_block(b_tail));
     }
+    fold(sums)
+}
+
+/// The tree.
+#[inline(always)]
+pub(super) fn fold(mut sums: [f32; LANES]) -> f32 {
     for half in [8, 4, 2, 1] {
         for lane in 0..half {
             sums[lane] += sums[lane + half];
@@ -42,9 +48,4 @@ fn add_block<const L2: bool>(sums: &mut [f32; LANES], a: &[f32; LANES], b: &[f32
             a[lane] * b[lane]
         };
     }
-}
-
-/// The sum over `a * b`, both of one length.
-pub(super) fn dot_codes(a: &[i16], b: &[i8]) -> i32 {
-    a.iter().zip(b).map(|(&a, &b)| i32::from(a) * i32::from(b)).sum()
 }

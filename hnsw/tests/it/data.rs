@@ -84,9 +84,21 @@ impl Vectors {
         self
     }
 
+    /// Each component 1 where it is above zero, else 0.
+    pub(crate) fn binary(mut self) -> Self {
+        for component in &mut self.floats {
+            *component = f32::from(u8::from(*component > 0.0));
+        }
+        self
+    }
+
     /// Fit for `metric`.
     pub(crate) fn fit(self, metric: Metric) -> Self {
-        if metric == Metric::Cosine { self.normalised() } else { self }
+        match metric {
+            Metric::L2 | Metric::Dot => self,
+            Metric::Cosine => self.normalised(),
+            Metric::Hamming => self.binary(),
+        }
     }
 
     pub(crate) fn push(&mut self, vector: &[f32]) {
@@ -161,6 +173,12 @@ impl Vectors {
     }
 }
 
+/// Every metric with every code that goes with it.
+pub(crate) fn pairs() -> impl Iterator<Item = (Metric, Code)> {
+    let all = Metric::ALL.into_iter().flat_map(|metric| Code::ALL.map(|code| (metric, code)));
+    all.filter(|&(metric, code)| code.fits(metric))
+}
+
 /// Parameters for small sets: a beam of 64, no codes.
 pub(crate) fn params(dims: u32, metric: Metric) -> Params {
     Params { ef_construction: 64, code: Code::None, ..Params::new(dims, metric) }
@@ -170,6 +188,14 @@ pub(crate) fn image(graph: &Graph) -> Vec<u8> {
     let mut bytes = Vec::new();
     graph.encode(&mut bytes);
     bytes
+}
+
+/// The lists in its image: without header and codes.
+pub(crate) fn links(graph: &Graph) -> Vec<u8> {
+    let params = graph.params();
+    let codes = params.code.len_bytes(params.dims) * graph.len() as usize;
+    let bytes = image(graph);
+    bytes[128..bytes.len() - codes.next_multiple_of(64)].to_vec()
 }
 
 pub(crate) fn rows_of(neighbors: &[Neighbor]) -> Vec<u32> {

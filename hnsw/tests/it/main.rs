@@ -9,5 +9,6 @@ mod exact;
 mod image;
 mod image_hostile;
 mod order;
+mod real;
 mod recall;
 mod search;

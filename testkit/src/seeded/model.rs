@@ -149,7 +149,7 @@ impl Model {
         let score = |row: &Vector| -> f64 {
             let pairs = row.iter().zip(&query).map(|(a, b)| (f64::from(*a), f64::from(*b)));
             match METRICS[at] {
-                Metric::L2 => pairs.map(|(a, b)| (a - b) * (a - b)).sum(),
+                Metric::L2 | Metric::Hamming => pairs.map(|(a, b)| (a - b) * (a - b)).sum(),
                 Metric::Cosine | Metric::Dot => -pairs.map(|(a, b)| a * b).sum::<f64>(),
             }
         };
