@@ -73,6 +73,8 @@ pub use exact::{exact, exact_batch, merge};
 pub use executor::{Executor, ExecutorError};
 pub use graph::Graph;
 pub use image::{GraphFault, LinkFault};
+#[cfg(target_arch = "aarch64")]
+pub use kernel::Neon;
 #[cfg(target_arch = "x86_64")]
 pub use kernel::{Avx2, Avx512};
 pub use kernel::{Isa, Kernel};

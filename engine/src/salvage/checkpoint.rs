@@ -6,7 +6,7 @@
 
 use super::error::SalvageError;
 use super::report::{FileDamage, Loss, Lost};
-use super::taker::{Owner, Taker};
+use super::taker::{Owner, Rows, Taker};
 use crate::codec::Reader;
 use crate::collection::{DEAD, IDS, NORMS, ROWS};
 use crate::damage::Damage;
@@ -20,7 +20,7 @@ use crate::sealed::{FileKind, FileRef, SealedReader, UNIT_LEN_BYTES};
 use crate::verify::missing;
 use gannet_hnsw::{Metric, Params, row_stride};
 use gannet_storage::{SealedFile, Storage};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 /// Rows are read this much at a time.
@@ -379,20 +379,24 @@ impl RowsFile<'_> {
         losses: &mut Vec<Loss>,
     ) {
         let last = self.rows.first_row + (self.rows.count - 1);
-        let is_known = |row: u32| {
-            let known = taker.collection(self.entry.id).and_then(|rows| rows.id_of(row));
-            self.dead.contains(row) || known.is_some()
-        };
-        let known = taker.collection(self.entry.id).map_or(0, |rows| rows.live().count());
-        if known == 0 && self.dead.words.is_empty() {
-            let (collection, rows) = (self.entry.name.clone(), first..=last);
-            let what = Lost::Rows { collection, rows, ids: None };
-            losses.push(Loss::new(what, with_causes(error)));
-            return;
-        }
+        // Only the manifest says how many there are, so it is the known ones that are gone through.
+        let live = taker.collection(self.entry.id).into_iter().flat_map(Rows::live);
+        let bits = u32::try_from(8 * self.dead.words.len()).unwrap_or(u32::MAX);
+        let dead = (0..bits).filter(|&row| self.dead.contains(row));
+        let known = live.chain(dead).filter(|row| (first..=last).contains(row)).map(u64::from);
+        let known: BTreeSet<u64> = known.chain([u64::from(last) + 1]).collect();
         let reason = with_causes(error);
-        for row in (first..=last).filter(|&row| !is_known(row)) {
-            self.lose(row, None, &reason, losses);
+        let mut from = u64::from(first);
+        for row in known {
+            if let (Ok(start), Ok(end)) = (u32::try_from(from), u32::try_from(row))
+                && start < end
+            {
+                self.lose(start, None, &reason, losses);
+                if let Some(Loss { what: Lost::Rows { rows, .. }, .. }) = losses.last_mut() {
+                    *rows = *rows.start()..=end - 1;
+                }
+            }
+            from = row + 1;
         }
     }
 }
@@ -443,4 +447,39 @@ fn read_vectors<F: SealedFile>(
         vectors.extend(floats.take(dims).map(|float| float * norm));
     }
     Ok(vectors)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::database::Database;
+    use crate::manifest::inconsistent;
+    use gannet_storage::MemStorage;
+
+    /// A manifest may say that there are billions.
+    #[test]
+    fn rows_that_are_lost_are_told_in_ranges_and_not_gone_through() {
+        let db = Database::open(MemStorage::new(), Config::balanced()).expect("new");
+        let file = FileRef { number: 1, len_bytes: 0, header_crc: 0 };
+        let rows = RowsEntry { file, first_row: 2, count: u32::MAX - 2 };
+        let params = Params::new(3, Metric::L2);
+        let (id, name) = (1, "c".to_owned());
+        let entry = CollectionEntry { id, name, params, rows: vec![rows], dead: None, graph: None };
+        for (words, expect) in [
+            (vec![], vec![2..=u32::MAX - 1]),
+            (vec![0b0011_0000], vec![2..=3, 6..=u32::MAX - 1]),
+            (vec![0, 0b1000_0000], vec![2..=14, 16..=u32::MAX - 1]),
+        ] {
+            let (dead, mut losses) = (Dead { words }, Vec::new());
+            let error = inconsistent(FileKind::Rows, &file, "rows");
+            let file = RowsFile { entry: &entry, rows: &rows, dead: &dead };
+            file.lose_all(rows.first_row, &error, &Taker::new(&db), &mut losses);
+            let ranges = losses.iter().map(|loss| {
+                let Lost::Rows { rows, .. } = &loss.what else { panic!("{loss}") };
+                rows.clone()
+            });
+            assert_eq!(ranges.collect::<Vec<_>>(), expect);
+        }
+    }
 }

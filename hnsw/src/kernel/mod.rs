@@ -29,6 +29,9 @@ mod avx512_codes;
 #[expect(unsafe_code, reason = "vector instructions: loads, and calls after detection")]
 mod avx512_halves;
 pub(crate) mod half;
+#[cfg(target_arch = "aarch64")]
+#[expect(unsafe_code, reason = "vector instructions: loads, and calls after detection")]
+mod neon;
 #[cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "the prefetch instruction"))]
 pub(crate) mod prefetch;
 mod scalar;
@@ -44,6 +47,9 @@ mod tile_avx2;
 #[cfg(target_arch = "x86_64")]
 #[expect(unsafe_code, reason = "vector instructions: loads, stores, and calls after detection")]
 mod tile_avx512;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+#[expect(unsafe_code, reason = "vector instructions: loads")]
+mod wasm;
 
 use crate::{Metric, Rows};
 
@@ -51,6 +57,8 @@ use crate::{Metric, Rows};
 pub use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub use avx512::Avx512;
+#[cfg(target_arch = "aarch64")]
+pub use neon::Neon;
 
 /// Partial sums of every kernel: component `i` is added to sum `i % 16`.
 pub(crate) const LANES: usize = 16;
@@ -80,6 +88,12 @@ pub enum Isa {
     /// 512-bit vectors.
     #[cfg(target_arch = "x86_64")]
     Avx512(Avx512),
+    /// 128-bit vectors.
+    #[cfg(target_arch = "aarch64")]
+    Neon(Neon),
+    /// 128-bit vectors.
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    WasmSimd,
 }
 
 impl Isa {
@@ -95,7 +109,15 @@ impl Isa {
                 return Self::Avx2(proof);
             }
         }
-        Self::Scalar
+        #[cfg(target_arch = "aarch64")]
+        if let Some(proof) = Neon::detect() {
+            return Self::Neon(proof);
+        }
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        let everywhere = Self::WasmSimd;
+        #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+        let everywhere = Self::Scalar;
+        everywhere
     }
 
     /// Every instruction set of this CPU, slowest first.
@@ -107,11 +129,15 @@ impl Isa {
             Avx2::detect().map(Self::Avx2),
             #[cfg(target_arch = "x86_64")]
             Avx512::detect().map(Self::Avx512),
+            #[cfg(target_arch = "aarch64")]
+            Neon::detect().map(Self::Neon),
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Some(Self::WasmSimd),
         ];
         found.into_iter().flatten().collect()
     }
 
-    /// `scalar`, `avx2` or `avx512`.
+    /// `scalar`, `avx2`, `avx512`, `neon` or `simd128`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -120,6 +146,10 @@ impl Isa {
             Self::Avx2(_) => "avx2",
             #[cfg(target_arch = "x86_64")]
             Self::Avx512(_) => "avx512",
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon(_) => "neon",
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Self::WasmSimd => "simd128",
         }
     }
 
@@ -132,6 +162,10 @@ impl Isa {
             Self::Avx2(proof) => avx2::run(proof, task),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512(proof) => avx512::run(proof, task),
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon(proof) => neon::run(proof, task),
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Self::WasmSimd => task.run(wasm::WasmSimd),
         }
     }
 
@@ -143,6 +177,10 @@ impl Isa {
             Self::Avx2(proof) => avx2::sum::<L2>(proof, a, b),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512(proof) => avx512::sum::<L2>(proof, a, b),
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon(proof) => neon::sum::<L2>(proof, a, b),
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Self::WasmSimd => wasm::sum::<L2>(a, b),
         }
     }
 
@@ -154,6 +192,10 @@ impl Isa {
             Self::Avx2(proof) => avx2::sums::<L2>(proof, a, run, out),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512(proof) => avx512::sums::<L2>(proof, a, run, out),
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon(proof) => neon::sums::<L2>(proof, a, run, out),
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Self::WasmSimd => wasm::sums::<L2>(a, run, out),
         }
     }
 
@@ -165,6 +207,10 @@ impl Isa {
             Self::Avx2(proof) => avx2::sum4::<L2>(proof, a, b),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512(proof) => avx512::sum4::<L2>(proof, a, b),
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon(proof) => neon::sum4::<L2>(proof, a, b),
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Self::WasmSimd => wasm::sum4::<L2>(a, b),
         }
     }
 }

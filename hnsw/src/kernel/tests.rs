@@ -45,11 +45,21 @@ const COMPONENTS: [(&str, Component); 7] = [
     }),
 ];
 
+/// The instruction sets that there is code for on machines of this kind.
+#[cfg(target_arch = "x86_64")]
+const NAMES: &[&str] = &["scalar", "avx2", "avx512"];
+#[cfg(target_arch = "aarch64")]
+const NAMES: &[&str] = &["scalar", "neon"];
+#[cfg(target_arch = "wasm32")]
+const NAMES: &[&str] = &["scalar", "simd128"];
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "wasm32")))]
+const NAMES: &[&str] = &["scalar"];
+
 /// Every instruction set there is code for: those that this CPU lacks are named, not passed over.
 fn isas() -> Vec<Isa> {
     let found = Isa::available();
-    for name in ["scalar", "avx2", "avx512"] {
-        if !found.iter().any(|isa| isa.name() == name) {
+    for name in NAMES {
+        if !found.iter().any(|isa| isa.name() == *name) {
             eprintln!("not tested: {name}, which this CPU lacks");
         }
     }

@@ -38,7 +38,8 @@ pub(crate) enum Tile {
 }
 
 impl Tile {
-    /// Those that go with `isa`: plain Rust where 256-bit vectors come without fused steps.
+    /// Those that go with `isa`: plain Rust where there are none of their own, and where 256-bit
+    /// vectors come without fused steps.
     pub(crate) fn of(isa: Isa) -> Self {
         match isa {
             Isa::Scalar => Self::Scalar,
@@ -46,6 +47,10 @@ impl Tile {
             Isa::Avx2(proof) => Fma::detect(proof).map_or(Self::Scalar, Self::Avx2),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512(proof) => Self::Avx512(proof),
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon(_) => Self::Scalar,
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Isa::WasmSimd => Self::Scalar,
         }
     }
 
