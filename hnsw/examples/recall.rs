@@ -1,10 +1,11 @@
 //! Builds a graph over real vectors and prints recall and speed of its searches.
 //!
-//! `recall BASE QUERIES TRUTH METRIC [THREADS] [M] [EF_CONSTRUCTION] [CODE]`
+//! `recall BASE QUERIES TRUTH METRIC [THREADS] [M] [EF_CONSTRUCTION] [CODE] [RELINK]`
 //!
 //! BASE and QUERIES are `.u8bin` or `.fbin` (u32 rows, u32 dims, rows), TRUTH is `.ivecs` (per
-//! query an i32 count, then the rows, nearest first). Recall is by distance: a row found counts if
-//! it is no farther than the true k-th, in f64, so that ties count.
+//! query an i32 count, then the rows, nearest first). Rows are linked anew RELINK times after the
+//! graph is built. Recall is by distance: a row found counts if it is no farther than the true
+//! k-th, in f64, so that ties count.
 
 #![expect(clippy::disallowed_methods, reason = "a program: it reads files and the clock")]
 
@@ -22,11 +23,14 @@ use vectors::Vectors;
 
 const K: usize = 10;
 
+#[expect(clippy::too_many_lines, reason = "one measurement after the other")]
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = env::args().skip(1).collect();
     let [base, queries, truth, metric, rest @ ..] = &args[..] else {
         return Err(
-            "usage: recall BASE QUERIES TRUTH METRIC [THREADS] [M] [EF_CONSTRUCTION] [CODE]".into(),
+            "usage: recall BASE QUERIES TRUTH METRIC [THREADS] [M] [EF_CONSTRUCTION] [CODE] \
+             [RELINK]"
+                .into(),
         );
     };
     let metric: Metric = metric.parse()?;
@@ -56,6 +60,20 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let build_s = began.elapsed().as_secs_f64();
 
+    let began = Instant::now();
+    for _ in 0..number(4, 0)? {
+        if graph.relink(&rows, &exec, &mut |_| ControlFlow::Continue(())).is_break() {
+            return Err("nobody asked to stop".into());
+        }
+    }
+    let relink_s = began.elapsed().as_secs_f64();
+    let began = Instant::now();
+    let proceed = &mut || ControlFlow::Continue(());
+    if let ControlFlow::Continue(calibration) = graph.calibrate(&rows, &exec, proceed) {
+        graph.set_calibration(calibration);
+    }
+    let calibrate_s = began.elapsed().as_secs_f64();
+
     let mut image = Vec::new();
     graph.encode(&mut image);
     let began = Instant::now();
@@ -64,7 +82,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     writeln!(
         out,
         "{} rows of {} dims, {metric}, {code}, {}, {} threads: encoded in {encode_s:.2} s, \
-         built in {build_s:.2} s, {} unreachable, \
+         built in {build_s:.2} s, linked anew in {relink_s:.2} s, \
+         calibrated in {calibrate_s:.2} s, {} unreachable, \
          image {} bytes {:08x}, decoded in {decode_ms:.0} ms",
         base.len,
         base.dims,
@@ -76,7 +95,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     )?;
 
     let mut context = SearchContext::new();
-    for ef in [10, 16, 24, 32, 48, 64, 100, 200, 400] {
+    let calibration = decoded.calibration().ok_or("too few rows to calibrate")?;
+    let targets = [0.9, 0.95, 0.99].map(|target| (Some(target), calibration.ef(K, target)));
+    let fixed = [10, 16, 24, 32, 48, 64, 100, 200, 400].map(|ef| (None, Some(ef)));
+    for (target, ef) in fixed.into_iter().chain(targets) {
+        let Some(ef) = ef else {
+            writeln!(out, "  no beam for recall {target:?}")?;
+            continue;
+        };
         let mut answers = Vec::new();
         let mut ends = Vec::new();
         let (mut distances, mut hops) = (0.0, 0.0);
@@ -104,10 +130,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         let recall = f64::from(hits) / (f64::from(queries.len) * 10.0);
         let (distances, hops) = (distances / f64::from(queries.len), hops / f64::from(queries.len));
+        let wanted = target.map_or(String::new(), |target| format!(", wanted {target}"));
         writeln!(
             out,
-            "  ef {ef:3}: recall@{K} {recall:.4}, {qps:.0} queries/s, {distances:.0} distances, \
-             {hops:.0} hops"
+            "  ef {ef:3}: recall@{K} {recall:.4}{wanted}, {qps:.0} queries/s, {distances:.0} \
+             distances, {hops:.0} hops"
         )?;
     }
     Ok(())

@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use crate::calibration::Calibration;
 use crate::kernel::{Isa, Kernel};
 use crate::layer::layer_of;
 use crate::params::{Params, ROWS_MAX};
@@ -30,6 +31,18 @@ pub struct Graph {
     /// Per row the number of upper lists before its own, and at the end the number of all: so
     /// neighbours in this array also tell a row's top layer.
     pub(crate) upper_starts: Vec<u32>,
+    /// The recall of its searches, as it was when last measured.
+    pub(crate) calibration: Option<Calibration>,
+}
+
+/// What memory a graph takes, in bytes on the heap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GraphMemory {
+    /// Links of layer 0.
+    pub links: usize,
+    /// Links of the layers above, and where they begin.
+    pub upper_links: usize,
 }
 
 /// Where a search begins.
@@ -59,7 +72,7 @@ impl Graph {
         }
         let kernel = Kernel::new(Isa::detect(), params.metric);
         let (base, upper, upper_starts) = (Vec::new(), Vec::new(), vec![0]);
-        Self { params, kernel, entry: None, base, upper, upper_starts }
+        Self { params, kernel, entry: None, base, upper, upper_starts, calibration: None }
     }
 
     /// The same graph, computing on `isa`. Results do not change, only their speed.
@@ -96,9 +109,10 @@ impl Graph {
 
     /// Bytes of its lists on the heap, room for growth included.
     #[must_use]
-    pub fn memory_bytes(&self) -> usize {
-        let words = self.base.capacity() + self.upper.capacity() + self.upper_starts.capacity();
-        words * size_of::<u32>()
+    pub fn memory(&self) -> GraphMemory {
+        let upper = self.upper.capacity() + self.upper_starts.capacity();
+        let words = |count: usize| count * size_of::<u32>();
+        GraphMemory { links: words(self.base.capacity()), upper_links: words(upper) }
     }
 
     /// How many rows no search can reach: those no path of links leads to, layer 0 from the entry
