@@ -53,6 +53,8 @@ pub(crate) enum Verb {
     Checkpoint(DatabaseArgs),
     /// Make a checkpoint, verify it, and remove what it does not need: an older one, and the log
     Compact(DatabaseArgs),
+    /// Rebuild the graph of a collection, so that searches find more with the same beam
+    Optimize(OptimizeArgs),
     /// Read every byte that has a checksum, and name each fault
     Verify(DatabaseArgs),
     /// Read the media of an open database at a steady pace, and name each fault
@@ -254,6 +256,11 @@ pub(crate) struct SearchArgs {
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "16,32,64",
           value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) ef: Vec<u32>,
+    /// Shares of the true nearest to find, each with the narrowest beam that a checkpoint has
+    /// measured to find it, in place of --ef
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = recall_target,
+          conflicts_with_all = ["ef", "exact"])]
+    pub(crate) recall: Vec<f32>,
     /// Look at every row instead of walking the graph
     #[arg(long)]
     pub(crate) exact: bool,
@@ -267,6 +274,15 @@ pub(crate) struct SearchArgs {
     /// Write the ids found at the last ef
     #[arg(long, value_name = "FILE.ivecs", value_parser = ivecs_path)]
     pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OptimizeArgs {
+    #[command(flatten)]
+    pub(crate) database: DatabaseArgs,
+    /// Name of the collection
+    #[arg(long, value_name = "NAME")]
+    pub(crate) collection: String,
 }
 
 #[derive(Debug, Args)]
@@ -328,6 +344,12 @@ fn metric() -> impl TypedValueParser<Value = Metric> {
         .try_map(|name| name.parse())
 }
 
+/// A share above 0 and below 1.
+fn recall_target(text: &str) -> Result<f32, String> {
+    let target = text.parse().ok().filter(|target| *target > 0.0 && *target < 1.0);
+    target.ok_or_else(|| "it must be above 0 and below 1".to_owned())
+}
+
 /// A file to be written: its name says that it holds neighbours, so no other file is overwritten.
 fn ivecs_path(text: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(text);
@@ -355,8 +377,8 @@ mod tests {
         for word in ["Exit codes:", "  3  refused or failed"] {
             assert!(help.contains(word), "{word}");
         }
-        let verbs = "demo import search get put delete stats checkpoint compact verify scrub \
-                     backup restore recover torture backends";
+        let verbs = "demo import search get put delete stats checkpoint compact optimize verify \
+                     scrub backup restore recover torture backends";
         for verb in verbs.split(' ') {
             assert!(help.contains(&format!("\n  {verb} ")), "{verb}");
         }

@@ -259,6 +259,12 @@ pub enum SearchError {
     /// `ef` is 0.
     #[error("ef is 0: it must be at least 1")]
     ZeroEf,
+    /// A recall target is not above 0 and below 1.
+    #[error("recall target {found} is not above 0 and below 1")]
+    RecallTarget {
+        /// The target.
+        found: f32,
+    },
     /// The query is not as long as the collection's vectors.
     #[error("collection `{collection}` has {expected} dimensions, the query has {found}")]
     Dimension {
@@ -297,6 +303,12 @@ pub enum CheckpointError {
     /// A file does not hold what was written, or could not be read.
     #[error("a file of the checkpoint is not as it was written")]
     ReadBack(#[source] OpenError),
+    /// There is no such collection to optimize.
+    #[error("there is no collection `{name}`")]
+    UnknownCollection {
+        /// Its name.
+        name: String,
+    },
     /// The caller's progress function asked to stop.
     #[error("the checkpoint was cancelled")]
     Cancelled,

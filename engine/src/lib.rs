@@ -104,8 +104,9 @@ pub use backend::{UringOptions, UringStorage};
 pub use backup::{BackupError, BackupReport, RestoreError, RestoreReport, restore};
 pub use batch::WriteBatch;
 pub use chance::{Chance, SeededChance, SystemChance};
-pub use checkpoint::{CheckpointReport, CompactReport, Phase, Progress};
+pub use checkpoint::{CheckpointReport, CompactReport, OptimizeReport, Phase, Progress};
 pub use clock::{Clock, SystemClock};
+pub use collection::{CollectionMemory, MemoryUse};
 pub use commit::{Commit, Ticket};
 pub use config::{Config, ConfigError, Durability, RecoveryMode};
 pub use damage::{Corruption, Damage, Lsn};
@@ -122,7 +123,7 @@ pub use mutants::{ALL as MUTANTS, VARIABLE as MUTANT_VARIABLE};
 pub use open::{IndexAction, RecoveryReport};
 pub use salvage::{FileDamage, Loss, Lost, SalvageError, SalvageProgress, SalvageReport, salvage};
 pub use scrub::{ScrubOptions, ScrubProgress, ScrubReport};
-pub use search::{Answer, Hit, How, SearchOptions};
+pub use search::{Answer, Ef, Hit, How, SearchOptions};
 pub use stats::{
     CheckpointStats, CollectionStats, CommitStats, KeyspaceStats, OpeningStats, Stats,
 };

@@ -14,15 +14,35 @@ use std::ops::Deref;
 /// Queries that one thread answers before it takes others.
 const QUERIES_A_TASK: usize = 16;
 
+/// How wide the beam of a search is: the wider, the better the answer and the slower.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Ef {
+    /// So many rows, at least 1. Less than `k` is raised to `k`.
+    Fixed(usize),
+    /// The narrowest with which searches of this collection find this share of the true nearest,
+    /// above 0 and below 1, as a checkpoint has measured it. Where none is wide enough, and in a
+    /// graph of fewer than 2,048 rows, which is not measured, every row is looked at instead:
+    /// [`How::is_exact`].
+    ///
+    /// Measured with rows of the graph as queries, each as if it were not there itself. Queries of
+    /// another kind than the rows may need more.
+    Auto(f32),
+}
+
+impl From<usize> for Ef {
+    fn from(ef: usize) -> Self {
+        Self::Fixed(ef)
+    }
+}
+
 /// How to search.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct SearchOptions {
     /// Neighbours asked for, at least 1. More than there are gives all.
     pub k: usize,
-    /// Width of the beam, at least 1: the wider, the better the answer and the slower. Less than
-    /// `k` is raised to `k`. Default 64.
-    pub ef: usize,
+    /// Width of the beam. Default 64.
+    pub ef: Ef,
     /// Look at every row instead of walking the graph. Default false.
     pub exact: bool,
 }
@@ -31,7 +51,7 @@ impl SearchOptions {
     /// The `k` nearest, with the defaults.
     #[must_use]
     pub const fn new(k: usize) -> Self {
-        Self { k, ef: 64, exact: false }
+        Self { k, ef: Ef::Fixed(64), exact: false }
     }
 }
 
@@ -58,6 +78,8 @@ pub struct Answer {
 pub struct How {
     /// Every live row was looked at, so nothing nearer was missed.
     pub is_exact: bool,
+    /// Width of the beam that walked the graph; 0 if none did.
+    pub ef: u64,
     /// Nodes of the graph whose links were followed.
     pub visited: u64,
     /// Distances computed in the graph, of codes or of vectors.
@@ -154,8 +176,12 @@ impl<S: Storage> Database<S> {
         if options.k == 0 {
             return Err(SearchError::ZeroK);
         }
-        if options.ef == 0 {
-            return Err(SearchError::ZeroEf);
+        match options.ef {
+            Ef::Fixed(0) => return Err(SearchError::ZeroEf),
+            Ef::Auto(target) if !(target > 0.0 && target < 1.0) => {
+                return Err(SearchError::RecallTarget { found: target });
+            }
+            Ef::Fixed(_) | Ef::Auto(_) => {}
         }
         let core = &self.core;
         let state = core.state.read();
@@ -163,22 +189,22 @@ impl<S: Storage> Database<S> {
         let found = state.collection(collection).ok_or_else(unknown)?;
         let prepared = queries.iter().map(|query| prepare(found, query));
         let prepared = prepared.collect::<Result<Vec<_>, _>>()?;
-        let hit = |n: &Neighbor| Hit { id: found.id_of(n.row).clone(), distance: n.distance };
+        let hit = |n: &Neighbor| Hit { id: found.id_of(n.row), distance: n.distance };
         let answer = |neighbors: &[Neighbor], how: How| Answer {
             hits: neighbors.iter().map(hit).collect(),
             how,
         };
-        if options.exact {
+        let Some(ef) = beam(found, options) else {
             let how = How { is_exact: true, scanned: found.live_count(), ..How::default() };
             let lists = exact_of(found, &prepared, options.k, core.executor());
             return Ok(lists.iter().map(|list| answer(list, how)).collect());
-        }
+        };
         let groups = prepared.len().div_ceil(QUERIES_A_TASK);
         let answered = walkers.map(groups, |group| {
             let mut context = core.contexts.lock().pop().unwrap_or_default();
             let queries = prepared.chunks(QUERIES_A_TASK).nth(group).expect("so many groups");
             let near = |query: &Vec<f32>| {
-                let (neighbors, how) = nearest(found, query, options, &mut context);
+                let (neighbors, how) = nearest(found, query, options.k, ef, &mut context);
                 answer(&neighbors, how)
             };
             let answers: Vec<_> = queries.iter().map(near).collect();
@@ -215,6 +241,18 @@ fn prepare<V: Deref<Target = [u8]>>(
     }
 }
 
+/// The width of the beam; `None` where every row is to be looked at.
+fn beam<V: Deref<Target = [u8]>>(
+    collection: &Collection<V>,
+    options: &SearchOptions,
+) -> Option<usize> {
+    match options.ef {
+        _ if options.exact => None,
+        Ef::Fixed(ef) => Some(ef),
+        Ef::Auto(target) => collection.graph().calibration()?.ef(options.k, target),
+    }
+}
+
 /// Whether looking at every live row costs less than a walk among mostly dead ones: a walk computes
 /// about 20 distances for each unit of `ef` and each live row it meets among `count / live` others.
 fn walk_is_longer(live: usize, count: u32, ef: usize) -> bool {
@@ -244,12 +282,14 @@ fn exact_of<V: Deref<Target = [u8]> + Send + Sync>(
 fn nearest<V: Deref<Target = [u8]>>(
     collection: &Collection<V>,
     query: &[f32],
-    options: &SearchOptions,
+    k: usize,
+    ef: usize,
     context: &mut SearchContext,
 ) -> (Vec<Neighbor>, How) {
     let count = collection.row_count();
     let live_count = usize::try_from(collection.live_count()).unwrap_or(usize::MAX);
-    let k = options.k.min(live_count);
+    let k = k.min(live_count);
+    let ef = ef.max(k);
     let is_live = |row: u32| collection.is_live(row);
     let live: Option<&dyn Fn(u32) -> bool> =
         if collection.dead_count() == 0 { None } else { Some(&is_live) };
@@ -266,13 +306,14 @@ fn nearest<V: Deref<Target = [u8]>>(
             how.scanned = collection.live_count();
             scan(0..count)
         };
-        if walk_is_longer(live_count, count, options.ef.max(k)) {
+        if walk_is_longer(live_count, count, ef) {
             return scan_all(&mut how);
         }
         let graph = collection.graph();
         let mut walked = Vec::new();
-        graph.search(rows, query, k, options.ef, live, context, &mut walked);
+        graph.search(rows, query, k, ef, live, context, &mut walked);
         let effort = context.effort();
+        how.ef = if graph.is_empty() { 0 } else { ef as u64 };
         how.visited = effort.hops.into();
         how.distances = u64::from(effort.distances) + u64::from(effort.upper_distances);
         how.ranked = effort.ranked.into();

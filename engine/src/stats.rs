@@ -1,6 +1,6 @@
 //! What is in a database, and how large it is.
 
-use crate::collection::Collection;
+use crate::collection::{Collection, CollectionMemory};
 use crate::damage::Lsn;
 use crate::database::Database;
 use crate::log::segment;
@@ -19,6 +19,8 @@ pub struct Stats {
     pub collections: Vec<CollectionStats>,
     /// Keyspaces in order of creation.
     pub keyspaces: Vec<KeyspaceStats>,
+    /// Memory in bytes that searches left for those that follow: one for each that ran at a time.
+    pub search_bytes: u64,
     /// The last record; it is durable and visible.
     pub last_lsn: Lsn,
     /// The checkpoint in force; 0 for none.
@@ -59,8 +61,8 @@ pub struct CollectionStats {
     pub in_graph: u64,
     /// Rows that were deleted or replaced and still take space.
     pub dead: u64,
-    /// Memory in bytes: rows, ids and graph.
-    pub bytes: u64,
+    /// Memory, line by line.
+    pub memory: CollectionMemory,
 }
 
 /// One keyspace.
@@ -124,21 +126,27 @@ pub struct OpeningStats {
     pub replay_records_per_second: u64,
 }
 
-fn collection_stats<V: Deref<Target = [u8]>>(collection: &Collection<V>) -> CollectionStats {
+fn collection_stats<V: Deref<Target = [u8]>>(
+    collection: &Collection<V>,
+    views_copy_nothing: bool,
+) -> CollectionStats {
     CollectionStats {
         name: collection.name.clone(),
         params: collection.params.clone(),
         rows: collection.live_count(),
         in_graph: collection.live_in_graph(),
         dead: collection.dead_count(),
-        bytes: collection.memory_bytes(),
+        memory: collection.memory(views_copy_nothing),
     }
 }
 
 impl<S: Storage> Database<S> {
     /// One collection; `None` where there is none of that name.
+    #[must_use]
     pub fn collection(&self, name: &str) -> Option<CollectionStats> {
-        self.core.state.read().collection(name).map(collection_stats)
+        let views_copy_nothing = self.core.storage.caps().zero_copy_views;
+        let state = self.core.state.read();
+        state.collection(name).map(|found| collection_stats(found, views_copy_nothing))
     }
 
     /// Everything there is to say. Cost: a listing of the directory, and a step a row for ids made
@@ -159,8 +167,12 @@ impl<S: Storage> Database<S> {
             keys: keyspace.entries.count(),
             bytes: keyspace.entries.bytes(),
         });
+        let backend = core.storage.caps();
+        let collection = |found| collection_stats(found, backend.zero_copy_views);
+        let contexts = core.contexts.lock();
         Ok(Stats {
-            collections: state.collections().map(collection_stats).collect(),
+            collections: state.collections().map(collection).collect(),
+            search_bytes: contexts.iter().map(|context| context.memory_bytes() as u64).sum(),
             keyspaces: keyspaces.collect(),
             last_lsn,
             checkpoint_lsn,
@@ -173,7 +185,7 @@ impl<S: Storage> Database<S> {
             commits: writer.commit_stats(),
             checkpoints: core.metrics.checkpoints(),
             checkpoint_failure: writer.checkpoint_failure(),
-            backend: core.storage.caps(),
+            backend,
         })
     }
 }

@@ -1,12 +1,12 @@
 //! Builds graphs over real vectors and prints recall and speed of their searches.
 //!
-//! `recall BASE QUERIES TRUTH METRIC [THREADS] [M] [EF_CONSTRUCTION] [CODES] [COUNT] [GRAPHS]`
+//! `recall BASE QUERIES TRUTH METRIC [THREADS] [M] [EF_CONSTRUCTION] [CODES] [COUNT] [GRAPHS] [RELINK]`
 //!
 //! BASE and QUERIES are `.u8bin` or `.fbin` (u32 rows, u32 dims, rows), TRUTH is `.ivecs` (per
 //! query an i32 count, then the rows, nearest first). CODES are names with commas between them:
 //! their searches take turns, so that what disturbs one disturbs all. COUNT is how many of the
 //! queries are asked, by default all. GRAPHS is a folder that graphs are kept in, and read from by
-//! the next run. Recall is by distance: a row found counts if it is no farther than the true k-th,
+//! the next run (`-` for none). Rows are linked anew RELINK times after a graph is built. Recall is by distance: a row found counts if it is no farther than the true k-th,
 //! in f64, so that ties count.
 //! Speed is by the time that the thread had a CPU, where the system tells, the best of three
 //! rounds.
@@ -36,7 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = env::args().skip(1).collect();
     let [base, queries, truth, metric, rest @ ..] = &args[..] else {
         let usage = "recall BASE QUERIES TRUTH METRIC [THREADS] [M] [EF_CONSTRUCTION] [CODES] \
-                     [COUNT] [GRAPHS]";
+                     [COUNT] [GRAPHS] [RELINK]";
         return Err(format!("usage: {usage}").into());
     };
     let metric: Metric = metric.parse()?;
@@ -56,21 +56,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     let chunks = base.chunks();
     let rows = base.rows(&chunks);
     let mut graphs: Vec<Graph> = Vec::new();
+    let (relinks, folder) = (number(6, 0)?, rest.get(5).filter(|name| *name != "-"));
     for &code in &codes {
         params.code = code;
         params.validate()?;
-        let kept = rest.get(5).map(|folder| Path::new(folder).join(format!("{code}.graph")));
+        let kept = folder.map(|folder| Path::new(folder).join(format!("{code}.graph")));
         if let Some(path) = kept.as_ref().filter(|path| path.exists()) {
             graphs.push(Graph::decode(&fs::read(path)?, base.len, &params)?);
             continue;
         }
-        let mut graph = Graph::new(params.clone());
-        let began = Instant::now();
-        if graph.insert_until(&rows, base.len, &exec, &mut |_| ControlFlow::Continue(())).is_break()
-        {
-            return Err("nobody asked to stop".into());
-        }
-        graphs.push(describe(&graph, &rows, began.elapsed().as_secs_f64(), &mut out)?);
+        let graph = make(&rows, params.clone(), &exec, relinks, &mut out)?;
+        graphs.push(describe(&graph, &rows, &mut out)?);
         if let Some(path) = kept {
             let mut image = Vec::new();
             graph.encode(&mut image);
@@ -129,20 +125,58 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The graph as it is read again.
-fn describe(
-    graph: &Graph,
+/// A graph of all rows, calibrated.
+fn make(
     rows: &Rows<'_>,
-    build_s: f64,
+    params: Params,
+    exec: &Executor,
+    relinks: u32,
     out: &mut impl Write,
 ) -> Result<Graph, Box<dyn Error>> {
+    const UNASKED: &str = "nobody asked to stop";
+    let mut graph = Graph::new(params);
+    let proceed = &mut |_| ControlFlow::Continue(());
+    let began = Instant::now();
+    if graph.insert_until(rows, rows.len(), exec, proceed).is_break() {
+        return Err(UNASKED.into());
+    }
+    let build_s = began.elapsed().as_secs_f64();
+    let began = Instant::now();
+    for _ in 0..relinks {
+        if graph.relink(rows, exec, proceed).is_break() {
+            return Err(UNASKED.into());
+        }
+    }
+    let anew_s = began.elapsed().as_secs_f64();
+    let began = Instant::now();
+    if graph.wants_calibration() {
+        match graph.calibrate(rows, exec, &mut || ControlFlow::Continue(())) {
+            ControlFlow::Continue(calibration) => graph.set_calibration(calibration),
+            ControlFlow::Break(()) => return Err(UNASKED.into()),
+        }
+    }
+    writeln!(
+        out,
+        "{}: built in {build_s:.2} s, linked anew in {anew_s:.2} s, calibrated in {:.2} s",
+        graph.params().code,
+        began.elapsed().as_secs_f64(),
+    )?;
+    for target in [0.9, 0.95, 0.99] {
+        let ef = graph.calibration().and_then(|calibration| calibration.ef(K, target));
+        writeln!(out, "  recall {target}: ef {ef:?}")?;
+    }
+    Ok(graph)
+}
+
+/// The graph as it is read again.
+fn describe(graph: &Graph, rows: &Rows<'_>, out: &mut impl Write) -> Result<Graph, Box<dyn Error>> {
     let mut image = Vec::new();
     graph.encode(&mut image);
     let began = Instant::now();
     let decoded = Graph::decode(&image, rows.len(), graph.params())?;
     writeln!(
         out,
-        "{} rows of {} dims, {}, {}, {}: built in {build_s:.2} s, {} unreachable, \
+        "{} rows of {} dims, {}, {}, {}: {} unreachable, \
          image {} bytes {:08x}, decoded in {:.0} ms",
         rows.len(),
         rows.dims(),

@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use crate::calibration::Calibration;
 use crate::kernel::{Isa, Kernel};
 use crate::layer::layer_of;
 use crate::memory::Table;
@@ -33,6 +34,20 @@ pub struct Graph {
     pub(crate) upper_starts: Table<u32>,
     /// The code of each row; empty where rows have none.
     pub(crate) codes: Table<i8>,
+    /// The recall of its searches, as it was when last measured.
+    pub(crate) calibration: Option<Calibration>,
+}
+
+/// What memory a graph takes, in bytes, room for growth included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GraphMemory {
+    /// Links of layer 0.
+    pub links: usize,
+    /// Links of the layers above, and where they begin.
+    pub upper_links: usize,
+    /// Codes.
+    pub codes: usize,
 }
 
 /// Where a search begins.
@@ -62,9 +77,9 @@ impl Graph {
         }
         let kernel = Kernel::new(Isa::detect(), params.metric);
         let (base, upper, codes) = (Table::new(), Table::new(), Table::new());
-        let mut upper_starts = Table::new();
+        let (mut upper_starts, calibration) = (Table::new(), None);
         upper_starts.grow(1, 0);
-        Self { params, kernel, entry: None, base, upper, upper_starts, codes }
+        Self { params, kernel, entry: None, base, upper, upper_starts, codes, calibration }
     }
 
     /// The same graph, computing on `isa`. Results do not change, only their speed.
@@ -99,16 +114,14 @@ impl Graph {
         self.len() == 0
     }
 
-    /// Bytes of its lists in memory, room for growth included.
+    /// What memory it takes.
     #[must_use]
-    pub fn links_bytes(&self) -> usize {
-        [&self.base, &self.upper, &self.upper_starts].map(Table::memory_bytes).iter().sum()
-    }
-
-    /// Bytes of its codes in memory, room for growth included.
-    #[must_use]
-    pub fn codes_bytes(&self) -> usize {
-        self.codes.memory_bytes()
+    pub fn memory(&self) -> GraphMemory {
+        GraphMemory {
+            links: self.base.memory_bytes(),
+            upper_links: self.upper.memory_bytes() + self.upper_starts.memory_bytes(),
+            codes: self.codes.memory_bytes(),
+        }
     }
 
     /// How many rows no search can reach: those no path of links leads to, layer 0 from the entry

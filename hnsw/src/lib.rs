@@ -45,6 +45,7 @@
 )]
 
 mod build;
+mod calibration;
 mod code;
 mod context;
 mod exact;
@@ -67,11 +68,12 @@ mod visited;
 mod walk;
 
 pub use build::{BATCH_ROWS_MAX, BatchPlan, BuildScratch, next_batch_end};
+pub use calibration::{CALIBRATION_ROWS_MIN, Calibration};
 pub use code::{Code, CodeUnknown, Encoder};
 pub use context::{Effort, SearchContext};
 pub use exact::{exact, exact_batch, merge};
 pub use executor::{Executor, ExecutorError};
-pub use graph::Graph;
+pub use graph::{Graph, GraphMemory};
 pub use image::{GraphFault, LinkFault};
 #[cfg(target_arch = "aarch64")]
 pub use kernel::Neon;

@@ -46,13 +46,9 @@ impl Graph {
             self.params.dims,
         );
         context.beam.effort = Effort::default();
-        let Some(entry) = self.entry else { return };
-        if k == 0 {
-            return;
+        if let Some(search) = Search::new(self, rows, query, (k, ef), live, context, out) {
+            self.measure(rows, search);
         }
-        let width = ef.max(k).min(self.len() as usize);
-        let search = Search { graph: self, rows, query, entry, k, width, live, context, out };
-        self.measure(rows, search);
     }
 
     pub(crate) fn check_rows(&self, rows: &Rows<'_>) {
@@ -63,7 +59,7 @@ impl Graph {
 }
 
 /// A search, to be run in the space of its rows.
-struct Search<'a, 'o> {
+pub(crate) struct Search<'a, 'o> {
     graph: &'a Graph,
     rows: &'a Rows<'a>,
     query: &'a [f32],
@@ -73,6 +69,24 @@ struct Search<'a, 'o> {
     live: Option<&'a dyn Fn(u32) -> bool>,
     context: &'o mut SearchContext,
     out: &'o mut Vec<Neighbor>,
+}
+
+impl<'a, 'o> Search<'a, 'o> {
+    /// For the nearest `k` by a beam of `ef`; `None` where there is nothing to find. `rows` and
+    /// `query` fit the graph.
+    pub(crate) fn new(
+        graph: &'a Graph,
+        rows: &'a Rows<'a>,
+        query: &'a [f32],
+        (k, ef): (usize, usize),
+        live: Option<&'a dyn Fn(u32) -> bool>,
+        context: &'o mut SearchContext,
+        out: &'o mut Vec<Neighbor>,
+    ) -> Option<Self> {
+        let entry = graph.entry.filter(|_| k > 0)?;
+        let width = ef.max(k).min(graph.len() as usize);
+        Some(Self { graph, rows, query, entry, k, width, live, context, out })
+    }
 }
 
 impl Measured for Search<'_, '_> {

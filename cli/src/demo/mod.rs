@@ -201,7 +201,7 @@ fn search(database: &Db, digits: &Digits) -> Result<Searched, Failure> {
     let all = Queries { vectors: &vectors, dims };
     let find = |exact: bool| {
         let mut options = SearchOptions::new(K);
-        options.ef = EF;
+        options.ef = EF.into();
         options.exact = exact;
         queries::run(database, COLLECTION, all, &options, 1)?.map_err(|error| Failure::Query {
             file: digits.queries.clone(),

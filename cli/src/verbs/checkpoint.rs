@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use gannet::{CheckpointReport, Phase, Progress};
+use indicatif::ProgressBar;
 use serde::Serialize;
 
 use crate::args::DatabaseArgs;
@@ -47,12 +48,18 @@ pub(super) fn run(args: &DatabaseArgs, out: &mut Output) -> Result<(), Failure> 
 /// Makes a checkpoint and draws how far it is.
 pub(crate) fn checkpoint(database: &Db) -> Result<CheckpointReport, Failure> {
     let bar = progress::bar("indexing", 0);
-    let mut draw = |progress: Progress| {
-        let indexing = matches!(progress.phase, Phase::Index);
-        bar.set_message(if indexing { "indexing" } else { "writing" });
-        bar.set_length(progress.total);
-        bar.set_position(progress.done);
-        ControlFlow::Continue(())
-    };
-    Ok(database.checkpoint(&mut draw)?)
+    Ok(database.checkpoint(&mut |progress| draw(&bar, progress))?)
+}
+
+/// Draws how far a checkpoint is.
+pub(super) fn draw(bar: &ProgressBar, progress: Progress) -> ControlFlow<()> {
+    bar.set_message(match progress.phase {
+        Phase::Index => "indexing",
+        Phase::Relink => "linking anew",
+        Phase::Calibrate => "measuring",
+        _ => "writing",
+    });
+    bar.set_length(progress.total);
+    bar.set_position(progress.done);
+    ControlFlow::Continue(())
 }

@@ -10,6 +10,7 @@ mod copied;
 mod delete;
 mod get;
 pub(crate) mod import;
+mod optimize;
 mod put;
 mod recover;
 mod restore;
@@ -37,6 +38,7 @@ pub(crate) fn run(verb: Verb, out: &mut Output) -> Result<(), Failure> {
         Verb::Stats(args) => stats::run(&args, out),
         Verb::Checkpoint(args) => checkpoint::run(&args, out),
         Verb::Compact(args) => compact::run(&args, out),
+        Verb::Optimize(args) => optimize::run(&args, out),
         Verb::Verify(args) => verify::run(&args, out),
         Verb::Scrub(args) => scrub::run(&args, out),
         Verb::Backup(args) => backup::run(&args, out),

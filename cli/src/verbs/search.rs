@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use gannet::{Answer, CollectionStats, Id, SearchOptions};
+use gannet::{Answer, CollectionStats, Ef, Id, SearchOptions};
 use serde::Serialize;
 
 use crate::args::SearchArgs;
@@ -26,7 +26,11 @@ struct Summary {
 
 #[derive(Serialize)]
 struct Measured {
-    ef: u32,
+    /// Width of the beam; with a target the one that was taken, 0 for none.
+    ef: u64,
+    target: Option<f32>,
+    /// Every query looked at every row.
+    is_exact: bool,
     recall: Option<f64>,
     qps: f64,
     mean_us: f64,
@@ -69,7 +73,13 @@ pub(super) fn run(args: &SearchArgs, out: &mut Output) -> Result<(), Failure> {
     let kth = truth.as_ref().map(|truth| search.kth_distances(truth)).transpose()?;
     let mut results = Vec::new();
     let mut last = Vec::new();
-    for &ef in &args.ef {
+    let fixed = |ef: &u32| Ef::Fixed(usize::try_from(*ef).unwrap_or(usize::MAX));
+    let beams: Vec<Ef> = if args.recall.is_empty() {
+        args.ef.iter().map(fixed).collect()
+    } else {
+        args.recall.iter().copied().map(Ef::Auto).collect()
+    };
+    for ef in beams {
         let measured;
         (measured, last) = search.measure(ef, kth.as_deref())?;
         results.push(measured);
@@ -140,10 +150,10 @@ impl Search<'_> {
     }
 
     /// Runs all queries at one beam width.
-    fn measure(&self, ef: u32, kth: Option<&[f64]>) -> Result<(Measured, Vec<Answer>), Failure> {
+    fn measure(&self, ef: Ef, kth: Option<&[f64]>) -> Result<(Measured, Vec<Answer>), Failure> {
         let mut options = SearchOptions::new(self.k);
         options.exact = self.args.exact;
-        options.ef = usize::try_from(ef).unwrap_or(usize::MAX);
+        options.ef = ef;
         let threads = usize::from(self.args.threads);
         let name = &self.collection.name;
         let ran = match self.args.batch {
@@ -170,8 +180,18 @@ impl Search<'_> {
                 usize::try_from(self.k_found).unwrap_or(usize::MAX),
             )?,
         };
+        let (ef, target) = match ef {
+            Ef::Fixed(ef) => (u64::try_from(ef).unwrap_or(u64::MAX), None),
+            // The same for all: they see one collection.
+            Ef::Auto(target) => {
+                (run.found.first().map_or(0, |answer| answer.how().ef), Some(target))
+            }
+        };
+        let is_exact = run.found.iter().all(|answer| answer.how().is_exact);
         let measured = Measured {
             ef,
+            target,
+            is_exact,
             recall,
             qps: run.queries_a_second(),
             mean_us: run.latencies.mean_us(),
@@ -213,8 +233,9 @@ fn text(answer: &Summary) -> String {
         ),
     ];
     lines.extend(results.iter().map(
-        |Measured { ef, recall, qps, mean_us, p50_us, p99_us, .. }| {
+        |Measured { ef, is_exact, recall, qps, mean_us, p50_us, p99_us, .. }| {
             let recall = recall.map_or("-".to_string(), |recall| format!("{recall:.4}"));
+            let ef = if *is_exact { "exact".to_owned() } else { ef.to_string() };
             format!(
                 "{ef:>6}  {recall:>8}  {qps:>10.1}  {mean_us:>10.1}  {p50_us:>10.1}  {p99_us:>10.1}"
             )

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use gannet::{BackendInfo, CollectionStats, Distribution, Stats};
+use gannet::{BackendInfo, CollectionStats, Distribution, MemoryUse, Stats};
 use serde::Serialize;
 
 use crate::args::DatabaseArgs;
@@ -20,6 +20,8 @@ struct Answer {
     backend_refused: BTreeMap<String, String>,
     collections: BTreeMap<String, Collection>,
     keyspaces: BTreeMap<String, Keyspace>,
+    /// What searches left for those that follow.
+    search_bytes: u64,
     last_lsn: u64,
     checkpoint_lsn: u64,
     log_bytes: u64,
@@ -90,6 +92,14 @@ struct Collection {
     in_graph: u64,
     dead: u64,
     bytes: u64,
+    memory: BTreeMap<&'static str, Memory>,
+}
+
+/// In bytes.
+#[derive(Serialize)]
+struct Memory {
+    heap: u64,
+    mapped: u64,
 }
 
 #[derive(Serialize)]
@@ -166,6 +176,7 @@ impl Answer {
                 .into_iter()
                 .map(|found| (found.name, Keyspace { keys: found.keys, bytes: found.bytes }))
                 .collect(),
+            search_bytes: stats.search_bytes,
             last_lsn: stats.last_lsn,
             checkpoint_failure: stats.checkpoint_failure,
             checkpoint_lsn: stats.checkpoint_lsn,
@@ -192,9 +203,18 @@ impl Collection {
             code: found.params.code.to_string(),
             in_graph: found.in_graph,
             dead: found.dead,
-            bytes: found.bytes,
+            bytes: found.memory.total().total(),
+            memory: found.memory.lines().into_iter().map(Memory::named).collect(),
         };
         (found.name, collection)
+    }
+}
+
+impl Memory {
+    fn named(
+        (name, MemoryUse { heap, mapped }): (&'static str, MemoryUse),
+    ) -> (&'static str, Self) {
+        (name, Self { heap, mapped })
     }
 }
 
@@ -202,8 +222,18 @@ fn text(answer: &Answer) -> String {
     let mut lines = Vec::new();
     let mut line = |head: &str, rest: String| lines.push(format!("{head:<11} {rest}"));
     for (name, found) in &answer.collections {
-        let Collection { rows, dims, metric, m, ef_construction, code, in_graph, dead, bytes } =
-            found;
+        let Collection {
+            rows,
+            dims,
+            metric,
+            m,
+            ef_construction,
+            code,
+            in_graph,
+            dead,
+            bytes,
+            memory,
+        } = found;
         line(
             "collection",
             format!(
@@ -213,7 +243,12 @@ fn text(answer: &Answer) -> String {
                 mebibytes(*bytes)
             ),
         );
+        for (part, Memory { heap, mapped }) in memory {
+            let (heap, mapped) = (mebibytes(*heap), mebibytes(*mapped));
+            line("", format!("{part}: {heap:.1} MiB on the heap, {mapped:.1} MiB mapped"));
+        }
     }
+    line("searching", format!("{:.1} MiB", mebibytes(answer.search_bytes)));
     for (name, Keyspace { keys, bytes }) in &answer.keyspaces {
         line("keyspace", format!("{name}: {keys} keys, {:.1} MiB", mebibytes(*bytes)));
     }

@@ -151,6 +151,11 @@ fn queries_that_do_not_fit_are_refused() {
         for option in ["--k", "--ef", "--threads"] {
             check(&[&good, option, "0"], 2, &["invalid value '0'", option]);
         }
+        for target in ["0", "1", "nan", "2"] {
+            check(&[&good, "--recall", target], 2, &["above 0 and below 1", "--recall"]);
+        }
+        check(&[&good, "--recall", "0.5", "--ef", "9"], 2, &["--recall", "--ef"]);
+        check(&[&good, "--recall", "0.5", "--exact"], 2, &["--recall", "--exact"]);
         let few = place.file("few.ivecs", &ivecs(&[vec![0; 10]]));
         check(&[&good, "--truth", &few], 3, &["1 lists for 2 queries"]);
         let short = place.file("short.ivecs", &ivecs(&[vec![0; 10], vec![0; 9]]));

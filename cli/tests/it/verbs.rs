@@ -171,6 +171,17 @@ fn search_finds_the_nearest_and_measures() {
         assert_eq!((words.len(), words[0], words[1]), (6, "16", "-"), "{text}");
         let answer = gannet(&search(&place, &file, &["--ef", "16", "--json"])).json();
         assert_eq!(answer["results"][0]["recall"], Value::Null, "no truth, no recall");
+        assert_eq!(answer["results"][0]["target"], Value::Null);
+
+        // A graph this small was not measured: every row is looked at.
+        let answer = gannet(&search(&place, &file, &["--recall", "0.5,0.9", "--json"])).json();
+        let results = answer["results"].as_array().unwrap();
+        let told: Vec<_> =
+            results.iter().map(|r| (&r["target"], &r["ef"], &r["is_exact"])).collect();
+        let (targets, beam, is_exact) = ([json!(0.5), json!(0.9)], json!(0), json!(true));
+        assert_eq!(told, [0, 1].map(|at| (&targets[at], &beam, &is_exact)));
+        let text = gannet(&search(&place, &file, &["--recall", "0.5"])).text();
+        assert!(text.lines().last().unwrap().trim_start().starts_with("exact "), "{text}");
     });
 }
 
@@ -490,5 +501,36 @@ fn a_standard_error_that_takes_nothing_changes_no_exit_code() {
             let status = command(args).stderr(full.try_clone().unwrap()).status().unwrap();
             assert_eq!(status.code(), Some(code), "{args:?}");
         }
+    });
+}
+
+#[test]
+fn optimize_makes_a_graph_anew_and_says_what_it_did() {
+    on_each_backend(|| {
+        let place = imported();
+        let args = ["optimize", "--db", &place.db, "--collection", "c"];
+        let answer = gannet(&[&args[..], &["--json"]].concat()).json();
+        assert_eq!((&answer["rows"], &answer["recall_after"]), (&json!(300), &Value::Null));
+        assert!(answer["seconds"].as_f64().unwrap() >= 0.0 && answer["lsn"].as_u64().unwrap() > 0);
+        let text = gannet(&args).text();
+        assert!(text.contains("300 rows linked anew"), "{text}");
+        let unknown = ["optimize", "--db", &place.db, "--collection", "other"];
+        gannet(&unknown).refused(3, &["other"]);
+    });
+}
+
+#[test]
+fn stats_tell_memory_line_by_line() {
+    on_each_backend(|| {
+        let place = imported();
+        let answer = gannet(&["stats", "--db", &place.db, "--json"]).json();
+        let collection = &answer["collections"]["c"];
+        let lines = collection["memory"].as_object().unwrap();
+        let sum = |part: &str| lines.values().map(|line| line[part].as_u64().unwrap()).sum::<u64>();
+        assert_eq!(sum("heap") + sum("mapped"), collection["bytes"].as_u64().unwrap());
+        assert_eq!(lines["ids"]["heap"], 0, "ids are row numbers");
+        assert!(lines["links"]["heap"].as_u64().unwrap() > 0);
+        let text = gannet(&["stats", "--db", &place.db]).text();
+        assert!(text.contains("vectors: ") && text.contains("searching"), "{text}");
     });
 }

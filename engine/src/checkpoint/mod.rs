@@ -9,6 +9,7 @@
 mod compact;
 mod files;
 mod frozen;
+mod optimize;
 mod publish;
 pub(crate) mod reserve;
 pub(crate) mod schedule;
@@ -16,11 +17,13 @@ pub(crate) mod schedule;
 pub use compact::CompactReport;
 pub(crate) use files::NewFiles;
 pub(crate) use frozen::Frozen;
+pub use optimize::OptimizeReport;
 
+use crate::collection::Planner;
 use crate::damage::Lsn;
-use crate::database::{Core, Database};
+use crate::database::{Core, Database, ViewOf};
 use crate::error::CheckpointError;
-use gannet_hnsw::{BuildScratch, next_batch_end};
+use gannet_hnsw::{BuildScratch, Calibration, Executor, Graph, next_batch_end};
 use gannet_storage::{ErrorKind, Storage};
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -31,6 +34,10 @@ use std::time::Duration;
 pub enum Phase {
     /// Rows are put into the graph.
     Index,
+    /// Rows are linked anew, by [`Database::optimize`].
+    Relink,
+    /// It is measured how wide beams must be for what recall: a step a beam.
+    Calibrate,
     /// Files are written.
     Write,
 }
@@ -41,9 +48,9 @@ pub enum Phase {
 pub struct Progress {
     /// What is being done.
     pub phase: Phase,
-    /// Rows or files done.
+    /// Rows, beams or files done.
     pub done: u64,
-    /// Rows or files in all.
+    /// Rows, beams or files in all; of beams 0, as how many it takes shows at the end.
     pub total: u64,
 }
 
@@ -70,9 +77,10 @@ pub struct CheckpointReport {
 pub(crate) type OnProgress<'p> = &'p mut dyn FnMut(Progress) -> ControlFlow<()>;
 
 impl<S: Storage> Database<S> {
-    /// Puts all rows that wait into the graphs, writes what has changed to sealed files, publishes
-    /// that state, and removes what it and the checkpoint before it do not need. Reads and commits
-    /// go on; commits wait while the log changes to a new segment
+    /// Puts all rows that wait into the graphs, measures for [`Ef::Auto`](crate::Ef::Auto) those
+    /// that never were or have grown by a quarter since, writes what has changed to sealed files,
+    /// publishes that state, and removes what it and the checkpoint before it do not need. Reads
+    /// and commits go on; commits wait while the log changes to a new segment
     /// ([`pause`](CheckpointReport::pause)), and for a moment whenever a batch of rows is linked.
     /// Does nothing where nothing has changed.
     ///
@@ -80,9 +88,9 @@ impl<S: Storage> Database<S> {
     /// others wait. Memory beyond that of the state: 1 MiB, the rows that are being linked, and the
     /// changes of keys that are made meanwhile, a second time.
     ///
-    /// `progress` is called now and then and may break while rows are being indexed: those done
-    /// stay searchable through the graph, and this checkpoint is not made. It must not wait for
-    /// commits, or call what works on files: that may wait for the checkpoint.
+    /// `progress` is called now and then and may break while rows are being indexed and graphs
+    /// measured: those done stay searchable through the graph, and this checkpoint is not made. It
+    /// must not wait for commits, or call what works on files: that may wait for the checkpoint.
     ///
     /// # Errors
     /// [`CheckpointError`]; the checkpoint before stays in force.
@@ -151,6 +159,7 @@ impl<S: Storage> Core<S> {
         };
         let total: u64 = waiting.iter().map(|(_, rows, len)| u64::from(rows - len)).sum();
         if total == 0 {
+            self.calibrate(progress)?;
             return Ok(0);
         }
         let executor = self.workers.executor();
@@ -177,6 +186,50 @@ impl<S: Storage> Core<S> {
                 self.checkpoint_if_due();
             }
         }
+        self.calibrate(progress)?;
         Ok(total)
+    }
+
+    /// Measures graphs that never were, or have grown by a quarter since. Searches and commits go
+    /// on. Called with `upkeep` locked.
+    fn calibrate(&self, progress: OnProgress<'_>) -> Result<(), CheckpointError> {
+        let wanting: Vec<u32> = {
+            let state = self.state.read();
+            state.collections().filter(|c| c.graph().wants_calibration()).map(|c| c.id).collect()
+        };
+        if wanting.is_empty() {
+            return Ok(());
+        }
+        let executor = self.workers.executor();
+        let executor = executor.map_err(|error| CheckpointError::Threads(error.into()))?;
+        for id in wanting {
+            let planner = {
+                let state = self.state.read();
+                state.collection_by_id(id).expect("collections stay").planner()
+            };
+            let measured = self.measure(planner.graph(), &planner, executor, progress)?;
+            drop(planner);
+            let mut state = self.state.write();
+            state.collection_mut(id).expect("collections stay").set_calibration(measured);
+        }
+        Ok(())
+    }
+
+    /// Measures a graph over the rows of `planner`. Called with `upkeep` locked.
+    fn measure(
+        &self,
+        graph: &Graph,
+        planner: &Planner<ViewOf<S>>,
+        executor: &Executor,
+        progress: OnProgress<'_>,
+    ) -> Result<Calibration, CheckpointError> {
+        let mut done = 0;
+        let mut proceed = || {
+            done += 1;
+            self.checkpoint_if_due();
+            progress(Progress { phase: Phase::Calibrate, done, total: 0 })
+        };
+        let measured = planner.with_rows(|rows| graph.calibrate(rows, executor, &mut proceed));
+        measured.continue_value().ok_or(CheckpointError::Cancelled)
     }
 }

@@ -33,6 +33,10 @@ impl DeadRows {
             + u64::from(rest.count_ones())
     }
 
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.words.capacity() * size_of::<u64>()
+    }
+
     /// The words, little-endian, bit `row % 64` of word `row / 64`.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         self.words.iter().flat_map(|word| word.to_le_bytes()).collect()

@@ -12,7 +12,6 @@ use crate::record::decode_id;
 use crate::sealed::{FileKind, FileRef, SealedReader, Verified};
 use gannet_hnsw::{Executor, Graph, Metric, Params, check_finite, row_stride};
 use gannet_storage::{ErrorKind, SealedFile, Storage};
-use std::collections::HashMap;
 use std::ops::{Deref, Range};
 
 pub(crate) const ROWS: u32 = 1;
@@ -27,8 +26,8 @@ pub(crate) struct SavedCollection {
     pub(crate) rows: Vec<RowsEntry>,
     /// With the number of dead rows it holds.
     pub(super) dead: Option<(FileRef, u64)>,
-    /// With the number of rows it holds.
-    pub(super) graph: Option<(FileRef, u32)>,
+    /// With the version of the graph that it holds.
+    pub(super) graph: Option<(FileRef, u64)>,
 }
 
 impl SavedCollection {
@@ -94,8 +93,8 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
         let loaded = match (*graph)? {
             Ok(None) => LoadedGraph::None,
             Ok(Some(graph)) => {
-                collection.saved.graph = entry.graph.map(|file| (file, graph.len()));
                 collection.set_graph(graph);
+                collection.saved.graph = entry.graph.map(|f| (f, collection.graph_version));
                 LoadedGraph::Loaded
             }
             Err(reason) => LoadedGraph::Discarded(reason),
@@ -131,23 +130,18 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
             OpenError::from(file.damage(IDS, at, Damage::Field("ids")))
         };
         for _ in 0..count {
-            self.ids.push(decode_id(&mut reader).ok_or_else(|| damage(&reader))?);
+            self.ids.push_unindexed(decode_id(&mut reader).ok_or_else(|| damage(&reader))?);
         }
         if reader.is_empty() { Ok(()) } else { Err(damage(&reader)) }
     }
 
     /// Which row each live id has. Two live rows of one id are damage.
     fn index_ids(&mut self, entry: &CollectionEntry) -> Result<(), OpenError> {
-        let live = self.ids.len().saturating_sub(usize::try_from(self.dead.count()).unwrap_or(0));
-        self.index = HashMap::with_capacity(live);
-        for (row, id) in (0_u32..).zip(&self.ids) {
-            if !self.dead.contains(row) && self.index.insert(id.clone(), row).is_some() {
-                let file = entry.rows.iter().rfind(|rows| rows.first_row <= row);
-                let file = file.expect("every row came from a file");
-                return Err(inconsistent(FileKind::Rows, &file.file, "ids"));
-            }
-        }
-        Ok(())
+        self.ids.index(&self.dead).map_err(|row| {
+            let file = entry.rows.iter().rfind(|rows| rows.first_row <= row);
+            let file = file.expect("every row came from a file");
+            inconsistent(FileKind::Rows, &file.file, "ids")
+        })
     }
 }
 

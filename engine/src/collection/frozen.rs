@@ -33,7 +33,7 @@ pub(crate) struct FrozenCollection<V> {
     /// The set as its file has it, and how many rows; `None` if the file of before is up to date.
     dead: Option<(Vec<u8>, u64)>,
     /// `None` if the file of before is up to date.
-    graph: Option<Arc<Graph>>,
+    graph: Option<(Arc<Graph>, u64)>,
     /// The files: those of before, then those that were written.
     saved: SavedCollection,
 }
@@ -44,7 +44,8 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
     pub(crate) fn freeze(&self, saved: SavedCollection) -> FrozenCollection<V> {
         let is_dead_saved = self.is_dead_in(&saved) || mutant!("dead-rows-not-saved");
         let dead = (!is_dead_saved).then(|| (self.dead.to_bytes(), self.dead_count()));
-        let graph = (!self.is_graph_in(&saved)).then(|| Arc::clone(&self.graph));
+        let graph = (Arc::clone(&self.graph), self.graph_version);
+        let graph = (!self.is_graph_in(&saved)).then_some(graph);
         let (name, params, rows) = (self.name.clone(), self.params.clone(), self.rows.clone());
         FrozenCollection { id: self.id, name, params, rows, dead, graph, saved }
     }
@@ -60,7 +61,7 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
     }
 
     fn is_graph_in(&self, saved: &SavedCollection) -> bool {
-        saved.graph.map_or(0, |(_, len)| len) == self.graph.len()
+        saved.graph.map_or(0, |(_, version)| version) == self.graph_version
     }
 }
 
@@ -108,13 +109,13 @@ impl<V: Deref<Target = [u8]>> FrozenCollection<V> {
             self.saved.dead = Some((files.finish(writer)?, *count));
             self.dead = None;
         }
-        if let Some(graph) = &self.graph {
+        if let Some((graph, version)) = &self.graph {
             let mut writer = files.create(FileKind::Graph, &[(GRAPH, graph.encoded_len())])?;
             graph.encode_to(&mut |piece| {
                 files.go_on()?;
                 writer.write(piece).map_err(CheckpointError::from)
             })?;
-            self.saved.graph = Some((files.finish(writer)?, graph.len()));
+            self.saved.graph = Some((files.finish(writer)?, *version));
             self.graph = None;
         }
         Ok(())
@@ -131,7 +132,10 @@ impl<V: Deref<Target = [u8]>> FrozenCollection<V> {
             out.extend(norms.iter().flat_map(|norm| norm.to_le_bytes()));
         };
         let ids: Encode<V> = |collection, rows, out| {
-            collection.ids[rows].iter().for_each(|id| encode_id(out, id));
+            for row in rows {
+                let row = u32::try_from(row).expect("rows are counted in 32 bits");
+                encode_id(out, &collection.id_of(row));
+            }
         };
         let len_of = |encode| {
             let mut len = 0;

@@ -7,19 +7,22 @@
 mod dead;
 mod files;
 mod frozen;
+mod ids;
+mod memory;
 mod rows;
 
 pub(crate) use files::{DEAD, IDS, LoadedGraph, NORMS, ROWS, SavedCollection};
 pub(crate) use frozen::FrozenCollection;
+pub use memory::{CollectionMemory, MemoryUse};
 
 use crate::id::Id;
 use dead::DeadRows;
 use gannet_hnsw::{
-    BatchPlan, BuildScratch, Executor, Graph, Metric, Params, Rows, check_binary, check_finite,
-    normalise,
+    BatchPlan, BuildScratch, Calibration, Executor, Graph, Metric, Params, Rows, check_binary,
+    check_finite, normalise,
 };
+use ids::Ids;
 use rows::RowStore;
-use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -31,12 +34,12 @@ pub(crate) struct Collection<V> {
     rows: RowStore<V>,
     /// Length of each row before it was normalised; empty unless the metric is cosine.
     norms: Vec<f32>,
-    ids: Vec<Id>,
-    /// Row of each live id.
-    index: HashMap<Id, u32>,
+    ids: Ids,
     dead: DeadRows,
     /// Shared with a checkpoint; changed by the only one there is, when it shares it no more.
     graph: Arc<Graph>,
+    /// Counts the changes of the graph; 0 for one that is empty.
+    graph_version: u64,
     pub(crate) saved: SavedCollection,
 }
 
@@ -47,10 +50,10 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
             name,
             rows: RowStore::new(params.dims),
             norms: Vec::new(),
-            ids: Vec::new(),
-            index: HashMap::new(),
+            ids: Ids::default(),
             dead: DeadRows::default(),
             graph: Arc::new(Graph::new(params.clone())),
+            graph_version: 0,
             saved: SavedCollection::default(),
             params,
         }
@@ -62,7 +65,7 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
     }
 
     pub(crate) fn live_count(&self) -> u64 {
-        self.index.len() as u64
+        u64::from(self.ids.len()) - self.dead_count()
     }
 
     pub(crate) fn dead_count(&self) -> u64 {
@@ -74,11 +77,11 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
     }
 
     pub(crate) fn row_of(&self, id: &Id) -> Option<u32> {
-        self.index.get(id).copied()
+        self.ids.row_of(id, &self.dead)
     }
 
-    pub(crate) fn id_of(&self, row: u32) -> &Id {
-        &self.ids[row as usize]
+    pub(crate) fn id_of(&self, row: u32) -> Id {
+        self.ids.of(row)
     }
 
     /// Rows in the graph that are live.
@@ -107,6 +110,7 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
 
     pub(crate) fn set_graph(&mut self, graph: Graph) {
         self.graph = Arc::new(graph);
+        self.graph_version += 1;
     }
 
     /// Runs `read` with all rows.
@@ -125,8 +129,20 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
     /// # Panics
     /// If it is not.
     pub(crate) fn link(&mut self, batch: BatchPlan) {
-        let graph = Arc::get_mut(&mut self.graph).expect("nobody else uses the graph any more");
-        graph.apply_batch(batch);
+        self.change_graph().apply_batch(batch);
+    }
+
+    /// Keeps what was measured on the graph as it is. The planner is gone.
+    ///
+    /// # Panics
+    /// If it is not.
+    pub(crate) fn set_calibration(&mut self, calibration: Calibration) {
+        self.change_graph().set_calibration(calibration);
+    }
+
+    fn change_graph(&mut self) -> &mut Graph {
+        self.graph_version += 1;
+        Arc::get_mut(&mut self.graph).expect("nobody else uses the graph any more")
     }
 
     /// Applies an insert as the log has it.
@@ -146,7 +162,7 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
         if vector.len() != 4 * self.params.dims as usize {
             return Err("vector");
         }
-        if self.index.get(&id).copied() != replaces {
+        if self.row_of(&id) != replaces {
             return Err("replaces");
         }
         let metric = self.params.metric;
@@ -170,7 +186,6 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
         if let Some(replaced) = replaces {
             self.dead.insert(replaced);
         }
-        self.index.insert(id.clone(), row);
         self.ids.push(id);
         Ok(())
     }
@@ -180,24 +195,16 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
     /// # Errors
     /// As [`insert`](Self::insert).
     pub(crate) fn delete(&mut self, row: u32) -> Result<(), &'static str> {
-        let id = self.ids.get(row as usize).ok_or("row")?;
-        if self.index.get(id) != Some(&row) {
+        if row >= self.ids.len() {
             return Err("row");
         }
-        self.index.remove(id);
+        let id = self.ids.of(row);
+        if self.row_of(&id) != Some(row) {
+            return Err("row");
+        }
+        self.ids.remove(&id);
         self.dead.insert(row);
         Ok(())
-    }
-
-    /// Bytes of memory: rows, norms, ids and graph.
-    pub(crate) fn memory_bytes(&self) -> u64 {
-        let id_bytes = |id: &Id| if let Id::Bytes(bytes) = id { 2 * bytes.len() } else { 0 };
-        let ids = self.ids.len() * size_of::<Id>()
-            + self.index.capacity() * (size_of::<Id>() + size_of::<u32>() + 1)
-            + self.ids.iter().map(id_bytes).sum::<usize>();
-        let norms = self.norms.capacity() * size_of::<f32>();
-        let graph = self.graph.links_bytes() + self.graph.codes_bytes();
-        (self.rows.memory_bytes() + norms + ids + graph) as u64
     }
 }
 
@@ -216,8 +223,17 @@ impl<V: Deref<Target = [u8]>> Planner<V> {
         executor: &Executor,
         scratch: &mut BuildScratch,
     ) -> BatchPlan {
-        let plan = |rows: &Rows<'_>| self.graph.plan_batch(rows, end, executor, scratch);
-        with_rows(&self.params, &self.rows, plan)
+        self.with_rows(|rows| self.graph.plan_batch(rows, end, executor, scratch))
+    }
+
+    /// The graph as it was.
+    pub(crate) fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// Runs `read` with the rows as they were.
+    pub(crate) fn with_rows<T>(&self, read: impl FnOnce(&Rows<'_>) -> T) -> T {
+        with_rows(&self.params, &self.rows, read)
     }
 }
 

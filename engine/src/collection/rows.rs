@@ -158,12 +158,12 @@ impl<V: Deref<Target = [u8]>> RowStore<V> {
         }
     }
 
-    pub(crate) fn memory_bytes(&self) -> usize {
-        let len = |chunk: &Arc<Chunk<V>>| match &**chunk {
-            Chunk::Memory(bytes) => bytes.len(),
-            Chunk::View(bytes) => bytes.len(),
-        };
-        self.chunks.iter().map(len).sum()
+    /// Bytes of its own, and bytes of views.
+    pub(crate) fn memory_bytes(&self) -> (usize, usize) {
+        self.chunks.iter().fold((0, 0), |(own, viewed), chunk| match &**chunk {
+            Chunk::Memory(bytes) => (own + bytes.len(), viewed),
+            Chunk::View(bytes) => (own, viewed + bytes.viewed_len_bytes()),
+        })
     }
 }
 

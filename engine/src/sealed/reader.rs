@@ -28,6 +28,13 @@ pub(crate) struct Verified<V> {
     range: Range<usize>,
 }
 
+impl<V: Deref<Target = [u8]>> Verified<V> {
+    /// Length of the view that it is part of.
+    pub(crate) fn viewed_len_bytes(&self) -> usize {
+        self.view.len()
+    }
+}
+
 impl<V: Deref<Target = [u8]>> Deref for Verified<V> {
     type Target = [u8];
 

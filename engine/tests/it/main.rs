@@ -24,6 +24,7 @@ mod lies;
 mod lying;
 mod matrix;
 mod metrics;
+mod recall;
 mod recovery;
 #[cfg(all(feature = "uring", target_os = "linux"))]
 mod refused;

@@ -86,7 +86,10 @@ fn told<S: Storage>(db: &Database<S>) -> String {
     without_times(&mut stats);
     stats.backend = gannet::storage::Caps::new("any");
     // Room in a randomly keyed table.
-    stats.collections.iter_mut().for_each(|collection| collection.bytes = 0);
+    stats
+        .collections
+        .iter_mut()
+        .for_each(|collection| collection.memory = gannet::CollectionMemory::default());
     format!("{stats:?}")
 }
 

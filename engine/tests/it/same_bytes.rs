@@ -140,7 +140,10 @@ fn answer<S: Storage>(db: &Database<S>, op: &Op) -> String {
             without_times(&mut stats);
             // What differs by design: which backend it is, and room in a randomly keyed table.
             stats.backend = Caps::new("any");
-            stats.collections.iter_mut().for_each(|collection| collection.bytes = 0);
+            stats
+                .collections
+                .iter_mut()
+                .for_each(|collection| collection.memory = gannet::CollectionMemory::default());
             format!("{stats:?}")
         }
         Op::Commit(changes) => {

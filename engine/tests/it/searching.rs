@@ -2,7 +2,7 @@
 
 use crate::contents::{checkpoint, open, params, vector};
 use crate::disk::{Disk, on_each_disk};
-use gannet::{Id, Metric, Params, SearchError, SearchOptions, WriteBatch};
+use gannet::{Ef, Id, Metric, Params, SearchError, SearchOptions, WriteBatch};
 
 #[test]
 fn each_metric_has_its_own_order_and_smaller_is_nearer() {
@@ -113,7 +113,7 @@ fn queries_are_checked() {
         db.create_collection("cos", params(Metric::Cosine)).unwrap();
         let search = |name: &str, query: &[f32], k, ef| {
             let mut options = SearchOptions::new(k);
-            options.ef = ef;
+            options.ef = Ef::Fixed(ef);
             db.search(name, query, &options)
         };
         let good = vector(1);
@@ -124,6 +124,13 @@ fn queries_are_checked() {
             search("l2", &good[1..], 1, 1),
             Err(SearchError::Dimension { found: 4, .. })
         ));
+        for target in [0.0, 1.0, -0.5, 1.5, f32::NAN, f32::INFINITY] {
+            let mut options = SearchOptions::new(1);
+            options.ef = Ef::Auto(target);
+            let error = db.search("l2", &good, &options).unwrap_err();
+            let SearchError::RecallTarget { found } = error else { panic!("{error:?}") };
+            assert_eq!(found.to_bits(), target.to_bits());
+        }
         for bad in [f32::NAN, f32::INFINITY] {
             let query = [0.0, 0.0, bad, 0.0, 0.0];
             for name in ["l2", "cos"] {
@@ -197,7 +204,7 @@ fn an_answer_says_how_it_came_about() {
         checkpoint(&db);
         let walked = how(false);
         assert!(!walked.is_exact && walked.visited > 0 && walked.distances >= walked.visited);
-        assert_eq!((walked.scanned, walked.ranked), (0, 13));
+        assert_eq!((walked.scanned, walked.ranked, walked.ef), (0, 13, 64));
         insert(500..520);
         assert_eq!(how(false).scanned, 20);
         let mut batch = WriteBatch::new();

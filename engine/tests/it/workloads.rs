@@ -42,7 +42,9 @@ fn batch(contents: &mut Contents, op: Op, attempt: u64) -> WriteBatch {
                 contents.delete_row(&mut batch, id);
             }
         }
-        Op::Tend | Op::Checkpoint | Op::Close => unreachable!("{op} is no batch"),
+        Op::Tend | Op::Checkpoint | Op::Close | Op::Optimize => {
+            unreachable!("{op} is no batch")
+        }
     }
     batch
 }
@@ -60,6 +62,12 @@ fn run(disk: &impl Disk, workload: &Workload) {
     for (attempt, &op) in (0..).zip(&workload.0) {
         match op {
             Op::Checkpoint => drop(checkpoint(&db)),
+            Op::Optimize => {
+                // There may be no collection yet.
+                let is_there = !contents.vectors.is_empty();
+                let made = db.optimize("c", &mut |_| ControlFlow::Continue(()));
+                assert!(made.is_ok() || !is_there, "{made:?}");
+            }
             Op::Beside => {
                 let mut batch = Some(batch(&mut contents, op, attempt));
                 let made = db.checkpoint(&mut |progress| {

@@ -71,6 +71,8 @@ struct Planner<'a> {
 #[derive(Default)]
 struct Memory {
     links: Vec<u32>,
+    /// Rows that chose the one at hand and that it does not link to.
+    sources: Vec<Key>,
     candidates: Vec<Key>,
     selector: Selector,
     aim: Aim,
@@ -92,38 +94,40 @@ impl Planner<'_> {
         let BackLink { target: row, layer, .. } = group[0];
         let links_max = self.graph.params.links_max(layer);
         self.load_links(row, layer);
-        if self.memory.links.len() + group.len() > links_max {
-            self.choose_anew(space, row, group, links_max);
+        // Of two rows that are linked anew, either may have chosen the other.
+        let Memory { links, sources, .. } = &mut self.memory;
+        sources.clear();
+        let new = group.iter().map(|back_link| back_link.source);
+        sources.extend(new.filter(|source| !links.contains(&source.row())));
+        if links.len() + sources.len() > links_max {
+            self.choose_anew(space, row, links_max);
         } else {
-            self.memory.links.extend(group.iter().map(|back_link| back_link.source.row()));
+            links.extend(sources.iter().map(|source| source.row()));
         }
         PlannedList { row, layer, links: self.memory.links.as_slice().into() }
     }
 
-    /// The links that `row` has so far, into memory.
+    /// The links that `row` has so far, or has just chosen, into memory.
     fn load_links(&mut self, row: u32, layer: u8) {
         self.memory.links.clear();
-        if row < self.graph.len() {
+        let order = |sight: &Sight| sight.row.cmp(&row).then(layer.cmp(&sight.layer));
+        if let Ok(at) = self.sights.binary_search_by(order) {
+            self.memory.links.extend(self.sights[at].links.iter().map(|link| link.row()));
+        } else {
             self.memory.links.extend_from_slice(self.graph.links(row, layer));
-            return;
         }
-        let at = self
-            .sights
-            .binary_search_by(|sight| sight.row.cmp(&row).then(layer.cmp(&sight.layer)))
-            .expect("a row was chosen on a layer it stands on");
-        self.memory.links.extend(self.sights[at].links.iter().map(|link| link.row()));
     }
 
     #[inline(always)]
-    fn choose_anew<P: Space>(&mut self, space: P, row: u32, group: &[BackLink], links_max: usize) {
-        let Memory { links, candidates, selector, aim } = &mut self.memory;
+    fn choose_anew<P: Space>(&mut self, space: P, row: u32, links_max: usize) {
+        let Memory { links, sources, candidates, selector, aim } = &mut self.memory;
         for &link in &*links {
             space.prefetch(link);
         }
         space.aim(row, aim);
         candidates.clear();
         space.each(aim, links, |link| candidates.push(link));
-        candidates.extend(group.iter().map(|back_link| back_link.source));
+        candidates.extend_from_slice(sources);
         candidates.sort_unstable();
         let chosen = selector.select(space, row, candidates, links_max);
         links.clear();

@@ -5,13 +5,14 @@
 //! is planned depends on the graph and the rows alone, so any number of threads gives the same
 //! bytes. Storing a plan computes nothing. The idea is that of `ParlayANN` (Manohar et al., 2024).
 
+mod again;
 mod back_links;
 mod codes;
 mod scratch;
 mod sight;
 
 use std::fmt;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 use crate::executor::Executor;
 use crate::graph::Graph;
@@ -99,7 +100,31 @@ impl Graph {
         BatchPlan { start, end, codes, lists }
     }
 
-    /// Takes in the rows of `plan`. Copies lists and codes, computes no distances: short.
+    /// Plans to link rows `range`, which are in the graph, anew: each to the best of what it links
+    /// to and what a beam of `ef_construction` finds now in the whole graph. Reads the graph only.
+    ///
+    /// # Panics
+    /// If the range is empty, has more than [`BATCH_ROWS_MAX`] rows, or ends after the graph's
+    /// last; or if `rows` has other dimensions than the graph or lacks a row of it.
+    #[must_use]
+    pub fn plan_relink(
+        &self,
+        rows: &Rows<'_>,
+        range: Range<u32>,
+        exec: &Executor,
+        scratch: &mut BuildScratch,
+    ) -> BatchPlan {
+        self.check_rows(rows);
+        let (count, len) = (range.len(), self.len());
+        assert!(count > 0 && range.end <= len, "rows {range:?} of a graph of {len}");
+        assert!(count <= BATCH_ROWS_MAX as usize, "a batch of {count} rows");
+        let sights = again::plan(self, rows, range, exec, scratch);
+        let lists = back_links::plan(self, rows, &[], &sights, exec);
+        BatchPlan { start: len, end: len, codes: Vec::new(), lists }
+    }
+
+    /// Takes in the rows of `plan`, or their new links. Copies lists and codes, computes no
+    /// distances: short.
     ///
     /// # Panics
     /// If the plan was made for another number of rows than the graph has.
@@ -138,6 +163,38 @@ impl Graph {
             let plan = self.plan_batch(rows, batch_end, exec, &mut scratch);
             self.apply_batch(plan);
             if progress(self.len()).is_break() && self.len() < end {
+                return ControlFlow::Break(());
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Links every row anew, in order of their numbers, [`BATCH_ROWS_MAX`] at a time: see
+    /// [`Graph::plan_relink`]. A row that came early gets links to what came after it; searches
+    /// find more with the same beam. Which rows there are and on which layers they stand stays; any
+    /// calibration is dropped. Calls `progress` with the number of rows that are done after each
+    /// batch; where it breaks, the work ends early. The graph is whole at every such point.
+    ///
+    /// Equal graphs and rows give equal graphs, on any number of threads and any instruction set.
+    /// Cost: a little more than building the graph took.
+    ///
+    /// # Panics
+    /// If `rows` has other dimensions than the graph or lacks a row of it.
+    pub fn relink(
+        &mut self,
+        rows: &Rows<'_>,
+        exec: &Executor,
+        progress: &mut dyn FnMut(u32) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        self.calibration = None;
+        let mut scratch = BuildScratch::new();
+        let mut done = 0;
+        while done < self.len() {
+            let end = (done + BATCH_ROWS_MAX).min(self.len());
+            let plan = self.plan_relink(rows, done..end, exec, &mut scratch);
+            self.apply_batch(plan);
+            done = end;
+            if progress(done).is_break() && done < self.len() {
                 return ControlFlow::Break(());
             }
         }

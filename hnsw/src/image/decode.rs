@@ -5,8 +5,12 @@
 //! either can mislead a walk, and neither changes a distance that a caller sees.
 
 use super::fault::{GraphFault, LinkFault};
-use super::{HEADER_CRC_AT, HEADER_LEN, Layout, MAGIC, VERSION};
+use super::{
+    CALIBRATED_AT, HEADER_CRC_AT, HEADER_LEN, HUNDREDS_AT, Layout, MAGIC, TENS_AT, VERSION,
+    ZEROS_AT,
+};
 use crate::Metric;
+use crate::calibration::{CALIBRATION_ROWS_MIN, Calibration, HUNDREDS_ROWS_MIN};
 use crate::code::Code;
 use crate::graph::{Entry, Graph, NO_ROW};
 use crate::layer::layer_of;
@@ -48,6 +52,7 @@ impl Graph {
         check_entry(header.entry, expected)?;
         let mut graph = Self::new(header.params);
         graph.entry = expected;
+        graph.calibration = header.calibration;
         graph.upper_starts = upper_starts;
         graph.base = words(section(bytes, layout.base_at, layout.base_end));
         graph.upper = words(section(bytes, layout.upper_at, layout.upper_end));
@@ -70,6 +75,7 @@ struct Header {
     upper_lists: u32,
     len: u64,
     body_crc: u32,
+    calibration: Option<Calibration>,
 }
 
 impl Header {
@@ -89,7 +95,7 @@ impl Header {
         let stored = u32::from_le_bytes(field(header, HEADER_CRC_AT));
         check_crc("header", stored, &header[..HEADER_CRC_AT])?;
         check_zero(&header[45..48], 45)?;
-        check_zero(&header[60..HEADER_CRC_AT], 60)?;
+        check_zero(&header[ZEROS_AT..HEADER_CRC_AT], ZEROS_AT as u64)?;
 
         let [metric, entry_layer] = field(header, 30);
         let Some(metric) = Metric::from_code(metric) else {
@@ -115,6 +121,7 @@ impl Header {
             upper_lists: u32::from_le_bytes(field(header, 40)),
             len: u64::from_le_bytes(field(header, 48)),
             body_crc: u32::from_le_bytes(field(header, 56)),
+            calibration: read_calibration(header)?,
         })
     }
 
@@ -133,6 +140,35 @@ impl Header {
         }
         Ok(layout)
     }
+}
+
+/// What was measured; `None` if nothing was.
+fn read_calibration(header: &[u8; HEADER_LEN]) -> Result<Option<Calibration>, GraphFault> {
+    let rows = u32::from_le_bytes(field(header, CALIBRATED_AT));
+    let graph_rows = u32::from_le_bytes(field(header, 36));
+    if rows > graph_rows || (1..CALIBRATION_ROWS_MIN).contains(&rows) {
+        return Err(GraphFault::CalibratedRows { found: rows, rows: graph_rows });
+    }
+    let tens = read_readings(header, TENS_AT, rows >= CALIBRATION_ROWS_MIN)?;
+    let hundreds = read_readings(header, HUNDREDS_AT, rows >= HUNDREDS_ROWS_MIN)?;
+    Ok((rows > 0).then_some(Calibration { rows, tens, hundreds }))
+}
+
+/// The readings at `at`, in order, all zero where none were taken.
+fn read_readings<const N: usize>(
+    header: &[u8; HEADER_LEN],
+    at: usize,
+    are_there: bool,
+) -> Result<[u16; N], GraphFault> {
+    if !are_there {
+        check_zero(&header[at..at + 2 * N], at as u64)?;
+    }
+    let readings = std::array::from_fn(|index| u16::from_le_bytes(field(header, at + 2 * index)));
+    let falls = readings.windows(2).position(|pair| pair[0] > pair[1]);
+    falls.map_or(Ok(readings), |index| {
+        let (found, next) = (readings[index], readings[index + 1]);
+        Err(GraphFault::Readings { offset: (at + 2 * index) as u64, found, next })
+    })
 }
 
 fn field<const N: usize>(header: &[u8; HEADER_LEN], at: usize) -> [u8; N] {

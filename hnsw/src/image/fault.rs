@@ -100,6 +100,24 @@ pub enum GraphFault {
         /// The byte.
         found: u8,
     },
+    /// It was calibrated with rows it does not have, or with too few.
+    #[error("graph image of {rows} rows was calibrated with {found}")]
+    CalibratedRows {
+        /// Rows it was calibrated with.
+        found: u32,
+        /// Rows in the image.
+        rows: u32,
+    },
+    /// A beam is said to find more than a wider one.
+    #[error("graph image has recall {found} of 65535 at byte {offset}, and then {next}")]
+    Readings {
+        /// Where, in bytes from the beginning.
+        offset: u64,
+        /// The reading there.
+        found: u16,
+        /// The next one.
+        next: u16,
+    },
     /// A row stands on other layers than its seed gives it.
     #[error(
         "row {row} of graph image begins or ends at a wrong upper list: {found}, not {expected}"

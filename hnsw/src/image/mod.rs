@@ -37,12 +37,20 @@
 //! | 45 | 3 | zero |
 //! | 48 | 8 | length of the image in bytes |
 //! | 56 | 4 | CRC-32 (IEEE) of everything after the header |
-//! | 60 | 64 | zero |
+//! | 60 | 4 | rows of the graph when it was calibrated; 0 if it was not |
+//! | 64 | 24 | recall@10 of beams of 10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512 |
+//! | 88 | 14 | recall@100 of beams of 100, 128, 192, 256, 384, 512, 768 |
+//! | 102 | 22 | zero |
 //! | 124 | 4 | CRC-32 (IEEE) of header bytes 0 to 124 |
+//!
+//! A recall is a `u16`, in parts of 65,535, and none is above the next one of its list. Both lists
+//! are zero where the graph was not calibrated, the second also where it had fewer than 8,192 rows
+//! then. Graphs of fewer than 2,048 rows are not calibrated.
 
 mod decode;
 mod fault;
 
+use crate::calibration::{Calibration, HUNDREDS_LEN, TENS_LEN};
 use crate::graph::{Graph, NO_ROW};
 use crate::params::Params;
 
@@ -55,6 +63,11 @@ const VERSION: u32 = 1;
 const HEADER_LEN: usize = 128;
 /// Where the checksum of the header stands, and what it covers.
 const HEADER_CRC_AT: usize = HEADER_LEN - 4;
+/// Where the calibration stands: its rows, then its readings.
+const CALIBRATED_AT: usize = 60;
+const TENS_AT: usize = CALIBRATED_AT + 4;
+const HUNDREDS_AT: usize = TENS_AT + 2 * TENS_LEN;
+const ZEROS_AT: usize = HUNDREDS_AT + 2 * HUNDREDS_LEN;
 /// Sections begin at multiples of this.
 const SECTION_ALIGN: usize = 64;
 
@@ -105,7 +118,8 @@ impl Graph {
         self.layout().len
     }
 
-    /// Appends the image of this graph to `out`: links, codes and parameters, no vectors. Equal graphs
+    /// Appends the image of this graph to `out`: links, codes, parameters and calibration, no
+    /// vectors. Equal graphs
     /// give equal bytes. Cost: a copy and a checksum.
     ///
     /// # Panics
@@ -158,6 +172,12 @@ impl Graph {
         put(44, &[self.params.code.number()]);
         put(48, &self.layout().len.to_le_bytes());
         put(56, &body_crc.to_le_bytes());
+        if let Some(Calibration { rows, tens, hundreds }) = &self.calibration {
+            put(CALIBRATED_AT, &rows.to_le_bytes());
+            for (reading, at) in tens.iter().chain(hundreds).zip((TENS_AT..).step_by(2)) {
+                put(at, &reading.to_le_bytes());
+            }
+        }
         let crc = crc32fast::hash(&header[..HEADER_CRC_AT]);
         header[HEADER_CRC_AT..].copy_from_slice(&crc.to_le_bytes());
         header

@@ -237,6 +237,65 @@ fn memory_is_the_lists_and_a_scratch_bounded_by_the_batch() {
     });
     assert!(scratch.memory_bytes() < 2 * (8000 + 100 * 1024), "{} bytes", scratch.memory_bytes());
     let lists = usize::try_from(graph.encoded_len()).unwrap();
-    let bytes = graph.links_bytes() + graph.codes_bytes();
-    assert!(bytes < lists + lists / 4, "{bytes} of {lists}");
+    let memory = graph.memory();
+    let taken = memory.links + memory.upper_links + memory.codes;
+    assert!(taken < lists + lists / 4, "{taken} of {lists}");
+}
+
+#[test]
+fn linking_anew_finds_more_and_is_the_same_on_any_threads_and_instruction_sets() {
+    for (metric, code) in pairs() {
+        // Shapeless rows and few links: a graph that can be bettered.
+        let all = Vectors::clustered(16, 4200, 12, 4200).fit(metric).coded(code);
+        let params = Params { m: 5, ef_construction: 40, ..params(12, metric) };
+        let mut first = Graph::new(params);
+        all.insert_until(&mut first, 4000, &Executor::threads(2).unwrap());
+        let relinked = |exec: &Executor, isa: Isa| {
+            let mut graph = first.clone().with_isa(isa);
+            let mut told = Vec::new();
+            let flow = all.with_rows(|rows| {
+                graph.relink(rows, exec, &mut |done| {
+                    told.push(done);
+                    ControlFlow::Continue(())
+                })
+            });
+            assert_eq!((flow, told), (ControlFlow::Continue(()), vec![1024, 2048, 3072, 4000]));
+            graph
+        };
+        let graph = relinked(&Executor::Serial, Isa::detect());
+        for threads in [2, 3, 8] {
+            let other = relinked(&Executor::threads(threads).unwrap(), Isa::detect());
+            assert!(image(&other) == image(&graph), "{metric}, {code}, {threads} threads");
+        }
+        for isa in Isa::available() {
+            let other = relinked(&Executor::threads(2).unwrap(), isa);
+            assert!(image(&other) == image(&graph), "{metric}, {code}, {}", isa.name());
+        }
+        // Whatever is read back passes every check of shape.
+        Graph::decode(&image(&graph), 4000, graph.params()).unwrap();
+        let lost = graph.unreachable_count();
+        assert!(metric == Metric::Dot || lost <= first.unreachable_count(), "{metric}: {lost}");
+        let hits = |graph: &Graph| {
+            let near = (4000..4200).map(|query| {
+                let truth = all.search(graph, all.row(query), 10, 4000);
+                let found = all.search(graph, all.row(query), 10, 12);
+                found.iter().filter(|found| found.distance <= truth[9].distance).count()
+            });
+            near.sum::<usize>()
+        };
+        let (before, after) = (hits(&first), hits(&graph));
+        assert!(after > before, "{metric}, {code}: {after} after {before}");
+    }
+}
+
+#[test]
+fn linking_anew_ends_where_it_is_told_to_with_a_whole_graph() {
+    let vectors = Vectors::clustered(17, 2500, 6, 9);
+    let mut graph = vectors.graph(Metric::L2);
+    let stop = &mut |_| ControlFlow::Break(());
+    let flow = vectors.with_rows(|rows| graph.relink(rows, &Executor::Serial, stop));
+    assert_eq!((flow, graph.len()), (ControlFlow::Break(()), 2500));
+    Graph::decode(&image(&graph), 2500, graph.params()).unwrap();
+    let mut empty = Graph::new(params(6, Metric::L2));
+    assert!(vectors.with_rows(|rows| empty.relink(rows, &Executor::Serial, stop)).is_continue());
 }

@@ -135,6 +135,44 @@ fn parameters_must_be_valid_and_those_expected() {
     assert_eq!(fault(|b| set(b, 12, 0)), GraphFault::Params { source });
 }
 
+/// Rows of a calibration, and its beam for a half.
+type Measured = Option<(u32, Option<usize>)>;
+
+#[test]
+fn readings_are_of_rows_there_are_and_never_fall() {
+    // Of 2,050 rows the first list is read, and the second is zero.
+    let rows = 2050;
+    let vectors = Vectors::clustered(42, rows, 2, 4);
+    let params = Params { m: 2, ..params(2, Metric::L2) };
+    let graph = vectors.graph_on(params.clone(), &gannet_hnsw::Executor::Serial);
+    let bytes = image(&graph);
+    let decoded = |calibrated: u32, readings: &[(usize, u16)]| -> Result<Measured, GraphFault> {
+        let mut bytes = bytes.clone();
+        set(&mut bytes, 60, calibrated);
+        for &(at, reading) in readings {
+            bytes[at..at + 2].copy_from_slice(&reading.to_le_bytes());
+        }
+        seal(&mut bytes);
+        let read = Graph::decode(&bytes, rows, &params)?;
+        assert!(image(&read) == bytes);
+        Ok(read.calibration().map(|found| (found.rows(), found.ef(10, 0.5))))
+    };
+    let fault = |calibrated, readings| decoded(calibrated, readings).expect_err("a lie");
+    assert_eq!(decoded(0, &[]), Ok(None));
+    assert_eq!(decoded(2048, &[]), Ok(Some((2048, None))));
+    assert_eq!(decoded(2050, &[(86, 40_000)]), Ok(Some((2050, Some(489)))));
+    for found in [1, 2047, 2051, u32::MAX] {
+        assert_eq!(fault(found, &[]), GraphFault::CalibratedRows { found, rows });
+    }
+    assert_eq!(fault(0, &[(86, 1)]), GraphFault::Padding { offset: 86, found: 1 });
+    assert_eq!(fault(2048, &[(100, 1)]), GraphFault::Padding { offset: 100, found: 1 });
+    assert_eq!(fault(2048, &[(102, 1)]), GraphFault::Padding { offset: 102, found: 1 });
+    let falls = GraphFault::Readings { offset: 64, found: 2, next: 0 };
+    assert_eq!(fault(2048, &[(64, 2)]), falls);
+    let text = falls.to_string();
+    assert!(!text.is_empty() && !text.contains('\n'), "{text:?}");
+}
+
 #[test]
 fn layers_are_those_of_the_seed() {
     assert!(matches!(

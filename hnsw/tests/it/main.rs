@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests, and helpers of tests")]
 
 mod build;
+mod calibration;
 mod codes;
 mod data;
 mod exact;

@@ -58,7 +58,7 @@ impl Model {
                     batch.delete_row(id);
                 }
             }
-            Op::Tend | Op::Checkpoint | Op::Close => return None,
+            Op::Tend | Op::Checkpoint | Op::Close | Op::Optimize => return None,
         }
         Some((batch.batch, batch.after))
     }

@@ -1,9 +1,10 @@
 //! One life of a database: open it after a crash, check it, go on writing, note where it may crash.
 
 use super::expect::{Expect, compare};
+use super::model::COLLECTION;
 use super::workload::Op;
 use crate::sim::{SimDisk, SimStorage, digest};
-use gannet::{Clock, Config, Database, Durability, Phase, SeededChance};
+use gannet::{CheckpointError, Clock, Config, Database, Durability, Phase, SeededChance};
 use std::error::Error;
 use std::fmt;
 use std::ops::ControlFlow;
@@ -115,6 +116,14 @@ impl Life<'_> {
                     let done = db.checkpoint(&mut |_| ControlFlow::Continue(()));
                     done.map_err(|error| failed("checkpoint", &error))?;
                     self.note(step, Some(self.all_sure()));
+                }
+                Op::Optimize => {
+                    let done = db.optimize(COLLECTION, &mut |_| ControlFlow::Continue(()));
+                    match done {
+                        Ok(_) => self.note(step, Some(self.all_sure())),
+                        Err(CheckpointError::UnknownCollection { .. }) => self.note(step, None),
+                        Err(error) => return Err(failed("optimize", &error)),
+                    }
                 }
                 Op::Close => {
                     db.close().map_err(|error| failed("close", &error))?;

@@ -23,10 +23,13 @@ pub enum Op {
     Beside,
     /// Close, then open again.
     Close,
+    /// A better graph for the collection, if it has been made, and a checkpoint.
+    Optimize,
 }
 
 impl Op {
-    /// All of them.
+    /// Those that every short workload is made of: all but `Optimize`, which writes what a
+    /// checkpoint writes.
     pub const ALL: [Self; 8] = [
         Self::Insert,
         Self::Put,
@@ -48,6 +51,7 @@ impl Op {
             Self::Checkpoint => "checkpoint",
             Self::Beside => "beside",
             Self::Close => "close",
+            Self::Optimize => "optimize",
         }
     }
 }
@@ -87,6 +91,7 @@ impl Workload {
         let texts = [
             "put,checkpoint,put,checkpoint,put,checkpoint",
             "insert,beside,delete,checkpoint,close",
+            "insert,checkpoint,optimize,insert,optimize,delete,optimize,close",
             "insert,tend,insert,tend,insert,insert,put,tend,put",
             "buffered,insert,buffered,insert,buffered,buffered,insert,buffered",
             "insert,insert,insert,insert,insert,buffered,buffered,close",
@@ -113,7 +118,8 @@ impl FromStr for Workload {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let op = |text: &str| {
-            let found = Op::ALL.into_iter().find(|op| op.text() == text);
+            let mut all = Op::ALL.into_iter().chain([Op::Optimize]);
+            let found = all.find(|op| op.text() == text);
             found.ok_or_else(|| format!("`{text}` is not an operation"))
         };
         text.split(',').map(op).collect::<Result<_, _>>().map(Self)

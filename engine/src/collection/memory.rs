@@ -1,0 +1,108 @@
+//! What memory a collection takes, line by line.
+
+use super::Collection;
+use std::iter::Sum;
+use std::ops::{Add, Deref};
+
+/// Bytes of memory, room for growth included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemoryUse {
+    /// Allocated.
+    pub heap: u64,
+    /// Views of sealed files of a storage whose views copy nothing
+    /// ([`Caps`](gannet_storage::Caps) says so): pages of the system's cache, which it takes back
+    /// when it needs them.
+    pub mapped: u64,
+}
+
+impl MemoryUse {
+    /// Both.
+    #[must_use]
+    pub const fn total(self) -> u64 {
+        self.heap + self.mapped
+    }
+
+    fn heap(bytes: usize) -> Self {
+        Self { heap: bytes as u64, mapped: 0 }
+    }
+}
+
+impl Add for MemoryUse {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { heap: self.heap + other.heap, mapped: self.mapped + other.mapped }
+    }
+}
+
+impl Sum for MemoryUse {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), Add::add)
+    }
+}
+
+/// What memory a collection takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CollectionMemory {
+    /// Vectors.
+    pub vectors: MemoryUse,
+    /// What stands for them in walks.
+    pub codes: MemoryUse,
+    /// Lengths of vectors before they were normalised; under cosine alone.
+    pub norms: MemoryUse,
+    /// Links of the graph's layer 0.
+    pub links: MemoryUse,
+    /// Links of the layers above, and where they begin.
+    pub upper_links: MemoryUse,
+    /// The id of each row; rows whose ids are their own numbers, from the first on, take nothing.
+    pub ids: MemoryUse,
+    /// The row of each id that is kept.
+    pub id_index: MemoryUse,
+    /// Which rows are dead.
+    pub dead: MemoryUse,
+}
+
+impl CollectionMemory {
+    /// Each line with its name.
+    #[must_use]
+    pub const fn lines(&self) -> [(&'static str, MemoryUse); 8] {
+        [
+            ("vectors", self.vectors),
+            ("codes", self.codes),
+            ("norms", self.norms),
+            ("links", self.links),
+            ("upper_links", self.upper_links),
+            ("ids", self.ids),
+            ("id_index", self.id_index),
+            ("dead", self.dead),
+        ]
+    }
+
+    /// All of it.
+    #[must_use]
+    pub fn total(&self) -> MemoryUse {
+        self.lines().into_iter().map(|(_, line)| line).sum()
+    }
+}
+
+impl<V: Deref<Target = [u8]>> Collection<V> {
+    /// What memory it takes, where views copy nothing or are copies on the heap. Cost: a step for
+    /// each id that is kept.
+    pub(crate) fn memory(&self, views_copy_nothing: bool) -> CollectionMemory {
+        let (own, viewed) = self.rows.memory_bytes();
+        let (heap, mapped) = if views_copy_nothing { (own, viewed) } else { (own + viewed, 0) };
+        let graph = self.graph.memory();
+        let (ids, id_index) = self.ids.memory_bytes();
+        CollectionMemory {
+            vectors: MemoryUse { heap: heap as u64, mapped: mapped as u64 },
+            codes: MemoryUse::heap(graph.codes),
+            norms: MemoryUse::heap(self.norms.capacity() * size_of::<f32>()),
+            links: MemoryUse::heap(graph.links),
+            upper_links: MemoryUse::heap(graph.upper_links),
+            ids: MemoryUse::heap(ids),
+            id_index: MemoryUse::heap(id_index),
+            dead: MemoryUse::heap(self.dead.memory_bytes()),
+        }
+    }
+}

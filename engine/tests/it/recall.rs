@@ -1,0 +1,219 @@
+//! Recall that is measured: beams for a target, and graphs that are made better.
+
+use crate::contents::{checkpoint, open};
+use crate::disk::{Disk, on_each_disk};
+use gannet::{CheckpointError, Ef, Metric, Params, Phase, SearchOptions, WriteBatch};
+use std::ops::ControlFlow;
+
+/// A recall target is met by a beam that was measured, before and after the database is opened
+/// again, and by looking at every row where none was.
+#[test]
+fn a_recall_target_is_met_by_the_beam_that_was_measured_or_by_looking_at_every_row() {
+    fn on(disk: &impl Disk) {
+        let mut db = open(disk, 1);
+        // In a graph this thin the first beams find little.
+        let params = Params { m: 3, ef_construction: 12, ..Params::new(12, Metric::L2) };
+        db.create_collection("c", params).unwrap();
+        let insert = |db: &gannet::Database<_>, ids: std::ops::Range<u64>| {
+            let mut batch = WriteBatch::new();
+            ids.for_each(|id| batch.insert("c", id, &wide(id)));
+            db.commit(batch).unwrap();
+        };
+        let queries: Vec<Vec<f32>> = (0..200).map(|id| wide(1_000_000 + id)).collect();
+        let queries: Vec<&[f32]> = queries.iter().map(|query| &query[..]).collect();
+        let options = |ef: Ef, exact: bool| {
+            let mut options = SearchOptions::new(10);
+            (options.ef, options.exact) = (ef, exact);
+            options
+        };
+        insert(&db, 0..2000);
+        checkpoint(&db);
+        let few = db.search("c", queries[0], &options(Ef::Auto(0.5), false)).unwrap();
+        assert!(few.how().is_exact && few.how().ef == 0, "a small graph is not measured");
+        insert(&db, 2000..3000);
+        checkpoint(&db);
+        for round in 0..2 {
+            let truth = db.search_batch("c", &queries, &options(Ef::Fixed(1), true)).unwrap();
+            let mut last = 0;
+            for target in [0.5, 0.9, 0.95] {
+                let options = options(Ef::Auto(target), false);
+                let found = db.search_batch("c", &queries, &options).unwrap();
+                let near = found.iter().zip(&truth).map(|(found, truth)| {
+                    found.iter().filter(|hit| hit.distance <= truth[9].distance).count()
+                });
+                let near = near.sum::<usize>();
+                let least = (f64::from(target) - 0.01) * 2000.0;
+                assert!(f64::from(u32::try_from(near).unwrap()) >= least, "{target}: {near}");
+                let how = found[0].how();
+                assert!(!how.is_exact && how.ef > last, "{target}: {how:?} after {last}");
+                assert!(found.iter().all(|answer| answer.how().ef == how.ef));
+                assert_eq!(db.search("c", queries[0], &options).unwrap(), found[0]);
+                last = how.ef;
+            }
+            let all = db.search("c", queries[0], &options(Ef::Auto(0.999_999), false)).unwrap();
+            assert_eq!((all.clone().into_hits(), all.how()), {
+                let truth = truth[0].clone();
+                let how = truth.how();
+                (truth.into_hits(), how)
+            });
+            if round == 0 {
+                drop(db);
+                db = open(disk, 2);
+                // Rows that the graph does not hold yet are looked at beside the beam.
+                insert(&db, 3000..3100);
+                assert_eq!(
+                    db.search("c", queries[0], &options(Ef::Auto(0.9), false))
+                        .unwrap()
+                        .how()
+                        .scanned,
+                    100
+                );
+            }
+        }
+    }
+    on_each_disk!(on);
+}
+
+/// Components without any pattern, from a seed.
+fn wide(seed: u64) -> Vec<f32> {
+    let mut state = seed;
+    let component = |_| {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        f32::from(i16::from_le_bytes([z.to_le_bytes()[5], z.to_le_bytes()[6]]))
+    };
+    (0..12).map(component).collect()
+}
+
+#[test]
+fn measuring_a_graph_can_be_cancelled_and_is_made_up_for() {
+    fn on(disk: &impl Disk) {
+        let db = open(disk, 1);
+        db.create_collection(
+            "c",
+            Params { m: 4, ef_construction: 10, ..Params::new(12, Metric::L2) },
+        )
+        .unwrap();
+        let mut batch = WriteBatch::new();
+        (0..2100).for_each(|id: u64| batch.insert("c", id, &wide(id)));
+        db.commit(batch).unwrap();
+        let cancelled = db.checkpoint(&mut |progress| {
+            let is_measured = progress.phase == Phase::Calibrate;
+            if is_measured { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        assert!(matches!(cancelled, Err(CheckpointError::Cancelled)), "{cancelled:?}");
+        let mut options = SearchOptions::new(10);
+        options.ef = Ef::Auto(0.8);
+        let how = || db.search("c", &wide(7), &options).unwrap().how();
+        assert!(how().is_exact);
+        checkpoint(&db);
+        assert!(!how().is_exact && how().ef > 0);
+        assert_eq!(checkpoint(&db).files_written, 0, "nothing has changed since");
+    }
+    on_each_disk!(on);
+}
+
+#[test]
+fn an_optimized_graph_finds_more_and_stays_while_commits_and_searches_go_on() {
+    fn on(disk: &impl Disk) {
+        let db = open(disk, 1);
+        let params = Params { m: 3, ef_construction: 12, ..Params::new(12, Metric::L2) };
+        db.create_collection("c", params).unwrap();
+        let insert = |ids: std::ops::Range<u64>| {
+            let mut batch = WriteBatch::new();
+            ids.for_each(|id| batch.insert("c", id, &wide(id)));
+            db.commit(batch).unwrap();
+        };
+        insert(0..2300);
+        let ask = |db: &gannet::Database<_>, exact: bool| {
+            let mut options = SearchOptions::new(10);
+            (options.ef, options.exact) = (Ef::Fixed(10), exact);
+            let queries: Vec<Vec<f32>> = (0..150).map(|id| wide(1_000_000 + id)).collect();
+            let queries: Vec<&[f32]> = queries.iter().map(|query| &query[..]).collect();
+            db.search_batch("c", &queries, &options).unwrap()
+        };
+        let unknown = db.optimize("none", &mut |_| ControlFlow::Continue(()));
+        assert!(matches!(unknown, Err(CheckpointError::UnknownCollection { .. })), "{unknown:?}");
+        checkpoint(&db);
+        let before = ask(&db, false);
+
+        for phase in [Phase::Relink, Phase::Calibrate] {
+            let cancelled = db.optimize("c", &mut |progress| {
+                let is_it = progress.phase == phase;
+                if is_it { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            });
+            assert!(matches!(cancelled, Err(CheckpointError::Cancelled)), "{cancelled:?}");
+            assert_eq!(ask(&db, false), before, "{phase:?}");
+        }
+        assert_eq!(checkpoint(&db).files_written, 0, "all is as before");
+
+        let mut next = 2300;
+        let report = db.optimize("c", &mut |progress| {
+            if progress.phase == Phase::Relink {
+                assert_eq!(progress.total, 2300);
+                let found = ask(&db, false);
+                if next == 2300 {
+                    assert_eq!(found, before);
+                }
+                insert(next..next + 1);
+                let hits = db.search("c", &wide(next), &SearchOptions::new(1)).unwrap();
+                assert_eq!(hits[0].id, gannet::Id::Int(next));
+                next += 1;
+            }
+            ControlFlow::Continue(())
+        });
+        let report = report.unwrap();
+        assert!(next > 2301 && report.rows == 2300 && report.is_replaced, "{report:?}");
+        assert!(report.checkpoint.files_written > 1, "{report:?}");
+        assert!(report.recall_after > report.recall_before, "{report:?}");
+        let stats = db.collection("c").unwrap();
+        assert_eq!((stats.rows, stats.in_graph), (next, 2300), "those that came wait");
+        let truth = ask(&db, true);
+        let near = |found: &[gannet::Answer]| {
+            let pairs = found.iter().zip(&truth);
+            let near = pairs.map(|(found, truth)| {
+                found.iter().filter(|hit| hit.distance <= truth[9].distance).count()
+            });
+            near.sum::<usize>()
+        };
+        let after = ask(&db, false);
+        assert!(near(&after) > near(&before), "{} after {}", near(&after), near(&before));
+        drop(db);
+        let db = open(disk, 2);
+        assert_eq!(ask(&db, false), after, "it was published");
+        let again = db.optimize("c", &mut |_| ControlFlow::Continue(())).unwrap();
+        assert_eq!(again.rows, next);
+    }
+    on_each_disk!(on);
+}
+
+#[test]
+fn memory_is_told_line_by_line() {
+    fn on(disk: &impl Disk) {
+        let db = open(disk, 1);
+        db.create_collection("c", Params::new(12, Metric::Cosine)).unwrap();
+        let mut batch = WriteBatch::new();
+        (0..1000).for_each(|id: u64| batch.insert("c", id, &wide(id)));
+        db.commit(batch).unwrap();
+        checkpoint(&db);
+        db.search("c", &wide(1), &SearchOptions::new(3)).unwrap();
+        let memory = db.collection("c").unwrap().memory;
+        assert!(memory.vectors.heap >= 64 * 1000 && memory.codes.heap > 12 * 1000, "{memory:?}");
+        assert!(memory.norms.heap >= 4000 && memory.links.heap >= 128 * 1000, "{memory:?}");
+        assert_eq!((memory.ids.heap, memory.id_index.heap), (0, 0), "ids are row numbers");
+        assert_eq!(memory.lines().iter().map(|(_, line)| line.total()).sum::<u64>(), {
+            memory.total().total()
+        });
+        assert!(db.stats().unwrap().search_bytes >= 1000);
+        let mut batch = WriteBatch::new();
+        batch.insert("c", "a-name", &wide(7));
+        batch.delete_row("c", 3);
+        batch.upsert("c", 5, &wide(8));
+        db.commit(batch).unwrap();
+        let memory = db.collection("c").unwrap().memory;
+        assert!(memory.ids.heap > 0 && memory.id_index.heap > 0 && memory.dead.heap > 0);
+        assert_eq!(db.stats().unwrap().collections[0].memory, memory);
+    }
+    on_each_disk!(on);
+}
