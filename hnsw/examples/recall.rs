@@ -1,15 +1,17 @@
 //! Builds graphs over real vectors and prints recall and speed of their searches.
 //!
-//! `recall BASE QUERIES TRUTH METRIC [THREADS] [M] [EF_CONSTRUCTION] [CODES] [COUNT] [GRAPHS] [RELINK]`
+//! `recall BASE QUERIES TRUTH METRIC [THREADS] [M] [EF_CONSTRUCTION] [CODES] [COUNT] [GRAPHS]
+//! [RELINK]`
 //!
 //! BASE and QUERIES are `.u8bin` or `.fbin` (u32 rows, u32 dims, rows), TRUTH is `.ivecs` (per
 //! query an i32 count, then the rows, nearest first). CODES are names with commas between them:
 //! their searches take turns, so that what disturbs one disturbs all. COUNT is how many of the
 //! queries are asked, by default all. GRAPHS is a folder that graphs are kept in, and read from by
-//! the next run (`-` for none). Rows are linked anew RELINK times after a graph is built. Recall is by distance: a row found counts if it is no farther than the true k-th,
-//! in f64, so that ties count.
-//! Speed is by the time that the thread had a CPU, where the system tells, the best of three
-//! rounds.
+//! the next run (`-` for none). Rows are linked anew RELINK times after a graph is built.
+//!
+//! Recall is by distance: a row found counts if it is no farther than the true k-th, in f64, so
+//! that ties count. Speed is by the time that the thread had a CPU, where the system tells, the
+//! best of three rounds.
 
 #![expect(clippy::disallowed_methods, reason = "a program: it reads files and the clock")]
 

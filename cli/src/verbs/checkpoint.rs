@@ -57,7 +57,7 @@ pub(super) fn draw(bar: &ProgressBar, progress: Progress) -> ControlFlow<()> {
         Phase::Index => "indexing",
         Phase::Relink => "linking anew",
         Phase::Calibrate => "measuring",
-        _ => "writing",
+        Phase::Write | _ => "writing",
     });
     bar.set_length(progress.total);
     bar.set_position(progress.done);

@@ -163,7 +163,9 @@ mod tests {
             (vec![Id::Int(0), Id::Int(1), Id::Int(3)], Ok(())),
         ] {
             let mut ids = Ids::default();
-            list.into_iter().for_each(|id| _ = ids.push_unindexed(id));
+            for id in list {
+                _ = ids.push_unindexed(id);
+            }
             assert_eq!(ids.index(&DeadRows::default()), expected);
         }
     }

@@ -34,7 +34,7 @@ fn a_recall_target_is_met_by_the_beam_that_was_measured_or_by_looking_at_every_r
         checkpoint(&db);
         for round in 0..2 {
             let truth = db.search_batch("c", &queries, &options(Ef::Fixed(1), true)).unwrap();
-            let mut last = 0;
+            let mut previous = 0;
             for target in [0.5, 0.9, 0.95] {
                 let options = options(Ef::Auto(target), false);
                 let found = db.search_batch("c", &queries, &options).unwrap();
@@ -45,10 +45,10 @@ fn a_recall_target_is_met_by_the_beam_that_was_measured_or_by_looking_at_every_r
                 let least = (f64::from(target) - 0.01) * 2000.0;
                 assert!(f64::from(u32::try_from(near).unwrap()) >= least, "{target}: {near}");
                 let how = found[0].how();
-                assert!(!how.is_exact && how.ef > last, "{target}: {how:?} after {last}");
+                assert!(!how.is_exact && how.ef > previous, "{target}: {how:?} after {previous}");
                 assert!(found.iter().all(|answer| answer.how().ef == how.ef));
                 assert_eq!(db.search("c", queries[0], &options).unwrap(), found[0]);
-                last = how.ef;
+                previous = how.ef;
             }
             let all = db.search("c", queries[0], &options(Ef::Auto(0.999_999), false)).unwrap();
             assert_eq!((all.clone().into_hits(), all.how()), {

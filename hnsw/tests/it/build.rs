@@ -85,16 +85,16 @@ fn any_instruction_set_gives_the_same_bytes_and_answers() {
 fn the_graphs_of_fixed_vectors_are_pinned() {
     let pinned = [
         0xde2c_3bc8,
-        0x782f_00d2,
-        0x7309_37fc,
+        0xd029_5784,
+        0x0bc5_eef0,
         0x4e4b_bb52,
-        0x2703_f54a,
-        0x7c70_3c23,
+        0x9a93_8fda,
+        0x31f9_ce12,
         0x2f63_d590,
-        0x8387_d3b2,
-        0x36be_8775,
+        0x1672_d1ef,
+        0xe8fa_556f,
         0xa0f6_7530,
-        0xa0f6_7530,
+        0x49d5_2db3,
     ];
     let found = pairs_of_builds().map(|(metric, code)| {
         let vectors = Vectors::clustered(10, 3000, 21, 40).fit(metric).coded(code);

@@ -128,9 +128,8 @@ fn parameters_must_be_valid_and_those_expected() {
     assert_eq!(fault(|b| b[30] = 0), GraphFault::Metric { found: 0 });
     assert_eq!(fault(|b| b[30] = 5), GraphFault::Metric { found: 5 });
     assert_eq!(fault(|b| b[44] = 5), GraphFault::Code { found: 5 });
-    // The sample's code is of a byte a component.
     let source = ParamsError::Code { code: Code::Sq8, metric: Metric::Hamming };
-    assert_eq!(fault(|b| b[30] = 4), GraphFault::Params { source });
+    assert_eq!(fault(|b| (b[30], b[44]) = (4, 1)), GraphFault::Params { source });
     let source = ParamsError::Dims { found: 0 };
     assert_eq!(fault(|b| set(b, 12, 0)), GraphFault::Params { source });
 }
