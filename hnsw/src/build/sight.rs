@@ -19,8 +19,8 @@ pub(super) struct Sight {
     pub(super) links: Box<[Key]>,
 }
 
-/// The links of rows `graph.len()..end`, of which `codes` holds the codes, by row, then from the top
-/// layer down.
+/// The links of rows `graph.len()..end`, of which `codes` holds the codes: by row, then from the
+/// top layer down.
 pub(super) fn plan(
     graph: &Graph,
     rows: &Rows<'_>,

@@ -87,8 +87,8 @@ struct Layout {
 }
 
 impl Layout {
-    /// Cannot overflow: at most `2^31` rows, codes of less than `2^19` bytes, and `2^32` lists of at
-    /// most 256 slots.
+    /// Cannot overflow: at most `2^31` rows, codes of less than `2^19` bytes, and `2^32` lists of
+    /// at most 256 slots.
     fn new(params: &Params, rows: u32, upper_lists: u32) -> Self {
         let list_bytes = |layer| 4 * params.links_max(layer) as u64;
         let starts_end = HEADER_LEN as u64 + 4 * (u64::from(rows) + 1);
@@ -119,8 +119,7 @@ impl Graph {
     }
 
     /// Appends the image of this graph to `out`: links, codes, parameters and calibration, no
-    /// vectors. Equal graphs
-    /// give equal bytes. Cost: a copy and a checksum.
+    /// vectors. Equal graphs give equal bytes. Cost: a copy and a checksum.
     ///
     /// # Panics
     /// If the image does not fit the address space.
