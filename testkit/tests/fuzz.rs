@@ -31,7 +31,7 @@ fn changed(target: Target, times: u64) -> impl Iterator<Item = Vec<u8>> {
 }
 
 /// Inputs that broke something, as the fuzzer printed them.
-const FOUND: [(Target, &str); 1] = [
+const FOUND: [(Target, &str); 2] = [
     // Salvage went through each of the four billion rows that a manifest spoke of.
     (
         Target::Files,
@@ -40,6 +40,8 @@ const FOUND: [(Target, &str); 1] = [
          3025303030303030000437ff00004e4e4e4e4e4e4e4e4e4e4eb24e4e4e4e4e4e4e4e4e4e4e4e4e4e4e4e\
          4e4e000007000000",
     ),
+    // A row of more than unit length, times its length, was infinite.
+    (Target::Files, "989a9a9a02050308009a9a9a9a9a9a039a9a9a9a020a0000000400bfffffff"),
 ];
 
 #[test]
