@@ -43,4 +43,5 @@ pub use queue::FaultQueue;
 pub use rule::{Action, Calls, Rule};
 pub use storage::FaultStorage;
 
+#[cfg(not(fuzz))]
 pub(crate) use rule::Countdown;
