@@ -4,16 +4,13 @@
 use std::ops::Range;
 
 use super::scratch::{BuildScratch, Worker};
-use super::sight::Sight;
+use super::sight::{Sight, of_rows};
 use crate::executor::Executor;
 use crate::graph::Graph;
 use crate::key::Key;
 use crate::rows::Rows;
 use crate::space::{Measured, Space};
 use crate::walk::Walk;
-
-/// Rows a thread takes at a time.
-const ROWS_A_TASK: u32 = 8;
 
 /// The links of `range`, by row, then from the top layer down.
 pub(super) fn plan(
@@ -23,20 +20,9 @@ pub(super) fn plan(
     exec: &Executor,
     scratch: &BuildScratch,
 ) -> Vec<Sight> {
-    let tasks = (range.end - range.start).div_ceil(ROWS_A_TASK);
-    let planned = exec.map(tasks as usize, |task| {
-        let task = u32::try_from(task).expect("fewer tasks than rows");
-        let first = range.start + task * ROWS_A_TASK;
-        let mut sights = Vec::new();
-        scratch.with_worker(|worker| {
-            for row in first..range.end.min(first + ROWS_A_TASK) {
-                let planned = PlanRow { graph, row, worker, sights: &mut sights };
-                graph.measure_batch(rows, &[], planned);
-            }
-        });
-        sights
-    });
-    planned.into_iter().flatten().collect()
+    of_rows(range, exec, scratch, |row, worker, sights| {
+        graph.measure_batch(rows, &[], PlanRow { graph, row, worker, sights });
+    })
 }
 
 /// The links of one row, chosen in the space of its rows.

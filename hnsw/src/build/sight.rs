@@ -1,5 +1,7 @@
 //! What each new row sees: its best links among the graph and the earlier rows of its batch.
 
+use std::ops::Range;
+
 use super::scratch::{BuildScratch, Worker};
 use crate::executor::Executor;
 use crate::graph::Graph;
@@ -29,16 +31,26 @@ pub(super) fn plan(
     exec: &Executor,
     scratch: &BuildScratch,
 ) -> Vec<Sight> {
-    let start = graph.len();
-    let tasks = (end - start).div_ceil(ROWS_A_TASK);
+    of_rows(graph.len()..end, exec, scratch, |row, worker, sights| {
+        graph.measure_batch(rows, codes, PlanRow { graph, row, worker, sights });
+    })
+}
+
+/// What `look` gives of each row of `range`, in their order, on all threads.
+pub(super) fn of_rows(
+    range: Range<u32>,
+    exec: &Executor,
+    scratch: &BuildScratch,
+    look: impl Fn(u32, &mut Worker, &mut Vec<Sight>) + Sync + Send,
+) -> Vec<Sight> {
+    let tasks = (range.end - range.start).div_ceil(ROWS_A_TASK);
     let planned = exec.map(tasks as usize, |task| {
         let task = u32::try_from(task).expect("fewer tasks than rows");
-        let first = start + task * ROWS_A_TASK;
+        let first = range.start + task * ROWS_A_TASK;
         let mut sights = Vec::new();
         scratch.with_worker(|worker| {
-            for row in first..end.min(first + ROWS_A_TASK) {
-                let planned = PlanRow { graph, row, worker, sights: &mut sights };
-                graph.measure_batch(rows, codes, planned);
+            for row in first..range.end.min(first + ROWS_A_TASK) {
+                look(row, worker, &mut sights);
             }
         });
         sights
