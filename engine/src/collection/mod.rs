@@ -97,7 +97,7 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
             let mut vector = rows.row(row)[..self.params.dims as usize].to_vec();
             if let Some(norm) = self.norms.get(row as usize) {
                 for component in &mut vector {
-                    // Rounding, or a file's row of more than unit length, must not make it infinite.
+                    // Neither rounding nor a file's row beyond unit length makes it infinite.
                     *component = (*component * norm).clamp(f32::MIN, f32::MAX);
                 }
             }
