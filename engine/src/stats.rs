@@ -94,7 +94,7 @@ pub struct CommitStats {
     pub group_records: Distribution,
     /// Bytes of the records of a group, before any compression.
     pub group_bytes: Distribution,
-    /// Nanoseconds of a write of a buffered group.
+    /// Nanoseconds of a write of a buffered group; the first and every fourth after it are timed.
     pub write_nanos: Distribution,
     /// Nanoseconds of a write and sync of a strict group, or of a sync of buffered ones.
     pub sync_nanos: Distribution,

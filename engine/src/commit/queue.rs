@@ -327,13 +327,16 @@ impl<S: Storage> Core<S> {
         queue: &mut Queue<S>,
         frame: &ComposedFrame<S>,
     ) -> Result<(), StorageError> {
-        let began = self.clock.now();
+        let is_timed = queue.metrics.times_a_write();
+        let began = (is_timed || queue.unsynced_since.is_none()).then(|| self.clock.now());
         queue.unsynced_bytes += frame.new_bytes();
-        queue.unsynced_since.get_or_insert(began);
+        queue.unsynced_since = queue.unsynced_since.or(began);
         frame.write(Level::Deferred)?;
         queue.last_end = self.clock.now();
-        let took = queue.last_end.saturating_sub(began);
-        queue.metrics.wrote(took);
+        if let (true, Some(began)) = (is_timed, began) {
+            let took = queue.last_end.saturating_sub(began);
+            queue.metrics.wrote(took);
+        }
         Ok(())
     }
 

@@ -14,8 +14,14 @@ use histogram::Histogram;
 use parking_lot::Mutex;
 use std::time::Duration;
 
+/// Of so many buffered writes one is timed: a reading of the clock takes about a hundredth of such
+/// a commit.
+const WRITES_A_TIMING: u64 = 4;
+
 /// Counts of commits, beside the queue.
 pub(crate) struct CommitMetrics {
+    /// Buffered writes that were begun.
+    writes: u64,
     commits: u64,
     records: u64,
     record_bytes: u64,
@@ -51,6 +57,7 @@ impl Default for CommitMetrics {
             queue_bytes: metrics::gauge!("gannet_queue_bytes"),
         };
         Self {
+            writes: 0,
             commits: 0,
             records: 0,
             record_bytes: 0,
@@ -82,7 +89,14 @@ impl CommitMetrics {
         self.to.group_bytes.record(inexact(bytes));
     }
 
-    /// A frame was given to the system, without a sync.
+    /// A frame is about to be given to the system, without a sync: whether to time it.
+    pub(crate) fn times_a_write(&mut self) -> bool {
+        let is_timed = self.writes.is_multiple_of(WRITES_A_TIMING);
+        self.writes += 1;
+        is_timed
+    }
+
+    /// A frame was given to the system, without a sync, in this time.
     pub(crate) fn wrote(&mut self, took: Duration) {
         self.write_nanos.record(nanos(took));
         self.to.write_seconds.record(took);
