@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::builder::TypedValueParser;
 use clap::{Args, Parser, Subcommand};
-use gannet::{Backend, Code, Durability, Metric};
+use gannet::{Backend, CodeChoice, Durability, Metric};
 
 use crate::verbs::torture::Round;
 
@@ -228,9 +228,9 @@ pub(crate) struct ImportArgs {
     /// Beam width of the build [default: 200, or that of the collection]
     #[arg(long, value_name = "WIDTH")]
     pub(crate) ef_construction: Option<u32>,
-    /// What searches compare in place of vectors [default: sq8, or that of the collection]
+    /// What searches compare in place of vectors [default: auto, or that of the collection]
     #[arg(long, value_parser = code())]
-    pub(crate) code: Option<Code>,
+    pub(crate) code: Option<CodeChoice>,
     /// Print "acked <rows in the collection> <lsn>" after each commit
     #[arg(long)]
     pub(crate) print_acks: bool,
@@ -334,8 +334,8 @@ fn minutes(text: &str) -> Result<f64, String> {
     if range.contains(&minutes) { Ok(minutes) } else { Err("not a time".to_string()) }
 }
 
-fn code() -> impl TypedValueParser<Value = Code> {
-    clap::builder::PossibleValuesParser::new(["none", "sq8", "f16", "sq4", "bit"])
+fn code() -> impl TypedValueParser<Value = CodeChoice> {
+    clap::builder::PossibleValuesParser::new(["auto", "none", "sq8", "f16", "sq4", "bit"])
         .try_map(|name| name.parse())
 }
 

@@ -114,7 +114,9 @@ pub use database::Database;
 pub use error::{
     CheckpointError, CloseError, CommitError, OpenError, ReadError, SearchError, ShowParams,
 };
-pub use gannet_hnsw::{Code, CodeUnknown, Metric, Params, ParamsError};
+pub use gannet_hnsw::{
+    CHOICE_ROWS_MIN, Code, CodeChoice, CodeUnknown, Metric, Params, ParamsError,
+};
 pub use gannet_storage as storage;
 pub use id::Id;
 pub use metrics::Distribution;

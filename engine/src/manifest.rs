@@ -230,7 +230,7 @@ mod tests {
             RowsEntry { file: file(1), first_row: 0, count: 5 },
             RowsEntry { file: file(2), first_row: 5, count: 1 },
         ];
-        let params = Params { code: Code::None, ..Params::new(8, Metric::Cosine) };
+        let params = Params { code: Code::None.into(), ..Params::new(8, Metric::Cosine) };
         let name = "docs".to_owned();
         Manifest {
             position: LogPosition { lsn: 12, chain: 34 },

@@ -6,7 +6,7 @@
 use crate::codec::{Put, Reader};
 use crate::damage::Newer;
 use crate::id::Id;
-use gannet_hnsw::{Code, Metric, Params};
+use gannet_hnsw::{CodeChoice, Metric, Params};
 use std::fmt;
 
 /// Bytes before each record's payload: length u32, kind u8, version u8, zero u16.
@@ -219,7 +219,7 @@ pub(crate) fn encode_params(out: &mut Vec<u8>, params: &Params) {
 pub(crate) fn decode_params(p: &mut Reader<'_>) -> Option<Params> {
     let dims = p.u32()?;
     let metric = Metric::from_code(p.u8()?)?;
-    let code = Code::from_number(p.u8()?)?;
+    let code = CodeChoice::from_number(p.u8()?)?;
     let (m, ef_construction, seed) = (p.u16()?, p.u32()?, p.u64()?);
     let params = Params { dims, metric, m, ef_construction, seed, code };
     params.validate().is_ok().then_some(params)

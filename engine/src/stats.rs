@@ -6,7 +6,7 @@ use crate::database::Database;
 use crate::log::segment;
 use crate::metrics::Distribution;
 use crate::open::RecoveryReport;
-use gannet_hnsw::Params;
+use gannet_hnsw::{Code, Params};
 use gannet_storage::{Caps, Error, FileMeta, Storage};
 use std::ops::Deref;
 use std::time::Duration;
@@ -55,6 +55,8 @@ pub struct CollectionStats {
     pub name: String,
     /// Its parameters.
     pub params: Params,
+    /// What its walks compare: where [`Params::code`] leaves that open, what was chosen so far.
+    pub code: Code,
     /// Vectors in it.
     pub rows: u64,
     /// Of these, how many the graph holds; the others are scanned.
@@ -133,6 +135,7 @@ fn collection_stats<V: Deref<Target = [u8]>>(
     CollectionStats {
         name: collection.name.clone(),
         params: collection.params.clone(),
+        code: collection.graph().code(),
         rows: collection.live_count(),
         in_graph: collection.live_in_graph(),
         dead: collection.dead_count(),

@@ -24,7 +24,7 @@ use std::sync::LazyLock;
 use std::time::Instant;
 use std::{env, fs};
 
-use gannet_hnsw::{Code, Executor, Graph, Metric, Neighbor, Params, Rows, SearchContext};
+use gannet_hnsw::{CodeChoice, Executor, Graph, Metric, Neighbor, Params, Rows, SearchContext};
 
 mod vectors;
 
@@ -51,8 +51,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     params.m = number(1, 16)?.try_into()?;
     params.ef_construction = number(2, 200)?;
     let count = number(4, u32::MAX)?.min(queries.len);
-    let codes = rest.get(3).map_or("sq8", |names| names).split(',');
-    let codes = codes.map(str::parse).collect::<Result<Vec<Code>, _>>()?;
+    let codes = rest.get(3).map_or("auto", |names| names).split(',');
+    let codes = codes.map(str::parse).collect::<Result<Vec<CodeChoice>, _>>()?;
     let mut out = io::stdout().lock();
 
     let chunks = base.chunks();
@@ -159,8 +159,9 @@ fn make(
     }
     writeln!(
         out,
-        "{}: built in {build_s:.2} s, linked anew in {anew_s:.2} s, calibrated in {:.2} s",
+        "{} ({}): built in {build_s:.2} s, linked anew in {anew_s:.2} s, calibrated in {:.2} s",
         graph.params().code,
+        graph.code(),
         began.elapsed().as_secs_f64(),
     )?;
     for target in [0.9, 0.95, 0.99] {

@@ -179,14 +179,8 @@ impl Graph {
         assert!(len >= CALIBRATION_ROWS_MIN, "a calibration of {len} rows");
         let has_hundreds = len >= HUNDREDS_ROWS_MIN;
         let k_max = if has_hundreds { 100 } else { 10 };
-        let queries = sample(self.params.seed, len);
-        let mut truth = Vec::with_capacity(queries.len());
-        for some in queries.chunks(QUERIES_A_PASS) {
-            let vectors: Vec<&[f32]> = some.iter().map(|&row| rows.row(row)).collect();
-            truth.extend(exact_batch(rows, 0..len, &vectors, k_max + 1, None, self.kernel, exec));
-            proceed()?;
-        }
-        let all = Measuring { graph: self, rows, exec, queries: &queries, truth: &truth, step: 1 };
+        let queries = Queries::choose(self, rows, k_max, exec, proceed)?;
+        let all = Measuring { graph: self, rows, exec, queries: &queries, step: 1 };
         let tens = all.climb(10, &TENS, proceed)?;
         // Each has a hundred rows to find: fewer say as much.
         let every_other = Measuring { step: 2, ..all };
@@ -211,15 +205,42 @@ fn sample(seed: u64, len: u32) -> Vec<u32> {
     (0..count).map(chosen).collect()
 }
 
-/// A graph, rows of it as queries, and the truth of each, itself included.
-struct Measuring<'a> {
-    graph: &'a Graph,
-    rows: &'a Rows<'a>,
-    exec: &'a Executor,
-    queries: &'a [u32],
-    truth: &'a [Vec<Neighbor>],
+/// Rows of a graph as queries, and the truth of each, itself included.
+pub(crate) struct Queries {
+    rows: Vec<u32>,
+    truth: Vec<Vec<Neighbor>>,
+}
+
+impl Queries {
+    /// As the seed has it, with the nearest `k_max` others of each. The graph has more rows.
+    pub(crate) fn choose(
+        graph: &Graph,
+        rows: &Rows<'_>,
+        k_max: usize,
+        exec: &Executor,
+        proceed: &mut dyn FnMut() -> ControlFlow<()>,
+    ) -> ControlFlow<(), Self> {
+        let len = graph.len();
+        let queries = sample(graph.params.seed, len);
+        let mut truth = Vec::with_capacity(queries.len());
+        for some in queries.chunks(QUERIES_A_PASS) {
+            let vectors: Vec<&[f32]> = some.iter().map(|&row| rows.row(row)).collect();
+            let all = 0..len;
+            truth.extend(exact_batch(rows, all, &vectors, k_max + 1, None, graph.kernel, exec));
+            proceed()?;
+        }
+        ControlFlow::Continue(Self { rows: queries, truth })
+    }
+}
+
+/// A graph, and what it is searched for.
+pub(crate) struct Measuring<'a> {
+    pub(crate) graph: &'a Graph,
+    pub(crate) rows: &'a Rows<'a>,
+    pub(crate) exec: &'a Executor,
+    pub(crate) queries: &'a Queries,
     /// Of so many queries the first is searched for.
-    step: usize,
+    pub(crate) step: usize,
 }
 
 impl Measuring<'_> {
@@ -248,24 +269,29 @@ impl Measuring<'_> {
 
     /// The mean share found less its standard error, in parts of 65,535.
     fn reading(&self, k: u16, ef: u16) -> u16 {
-        let searched: Vec<usize> = (0..self.queries.len()).step_by(self.step).collect();
-        let tasks: Vec<&[usize]> = searched.chunks(QUERIES_A_TASK).collect();
-        let hits = self.exec.map(tasks.len(), |task| {
-            let mut context = SearchContext::new();
-            let hits = tasks[task].iter().map(|&query| self.hits(query, k, ef, &mut context));
-            hits.collect::<Vec<_>>()
-        });
-        let (count, k) = (number(searched.len()), f64::from(k));
-        let shares = || hits.iter().flatten().map(|&hits| number(hits) / k);
+        let hits = self.hits(k, ef);
+        let (count, k) = (number(hits.len()), f64::from(k));
+        let shares = || hits.iter().map(|&hits| number(hits) / k);
         let mean = shares().sum::<f64>() / count;
         let square = shares().map(|share| (share - mean) * (share - mean)).sum::<f64>();
         let error = (square / (count * (count - 1.0))).sqrt();
         parts((mean - error).max(0.0))
     }
 
-    /// How many of the true nearest `k` of a query are found, by distance, so that ties count.
-    fn hits(&self, query: usize, k: u16, ef: u16, context: &mut SearchContext) -> usize {
-        let (row, truth) = (self.queries[query], &self.truth[query]);
+    /// How many of the true nearest `k` of each query are found, by distance, so that ties count.
+    pub(crate) fn hits(&self, k: u16, ef: u16) -> Vec<usize> {
+        let searched: Vec<usize> = (0..self.queries.rows.len()).step_by(self.step).collect();
+        let tasks: Vec<&[usize]> = searched.chunks(QUERIES_A_TASK).collect();
+        let hits = self.exec.map(tasks.len(), |task| {
+            let mut context = SearchContext::new();
+            let hits = tasks[task].iter().map(|&query| self.hits_of(query, k, ef, &mut context));
+            hits.collect::<Vec<_>>()
+        });
+        hits.into_iter().flatten().collect()
+    }
+
+    fn hits_of(&self, query: usize, k: u16, ef: u16, context: &mut SearchContext) -> usize {
+        let (row, truth) = (self.queries.rows[query], &self.queries.truth[query]);
         let is_other = |near: &&Neighbor| near.row != row;
         let farthest = truth.iter().filter(is_other).nth(usize::from(k) - 1);
         let farthest = farthest.expect("k others were asked for").distance;

@@ -7,6 +7,7 @@
 use std::fmt;
 
 use crate::calibration::Calibration;
+use crate::code::Code;
 use crate::kernel::{Isa, Kernel};
 use crate::layer::layer_of;
 use crate::memory::Table;
@@ -32,8 +33,15 @@ pub struct Graph {
     /// Per row the number of upper lists before its own, and at the end the number of all: so
     /// neighbours in this array also tell a row's top layer.
     pub(crate) upper_starts: Table<u32>,
+    /// What walks compare: what `params` says, or what was chosen.
+    pub(crate) code: Code,
+    /// Whether that was chosen by measuring.
+    pub(crate) is_code_measured: bool,
     /// The code of each row; empty where rows have none.
     pub(crate) codes: Table<i8>,
+    /// Codes that links are chosen by where walks compare coarser ones: of none of the rows in a
+    /// graph that was read, of all from the first batch on that it takes in. Not in an image.
+    pub(crate) build_codes: Table<i8>,
     /// The recall of its searches, as it was when last measured.
     pub(crate) calibration: Option<Calibration>,
 }
@@ -48,6 +56,8 @@ pub struct GraphMemory {
     pub upper_links: usize,
     /// Codes.
     pub codes: usize,
+    /// Codes that links are chosen by where walks compare coarser ones, once rows were taken in.
+    pub build_codes: usize,
 }
 
 /// Where a search begins.
@@ -76,10 +86,22 @@ impl Graph {
             panic!("a graph of invalid parameters: {error}");
         }
         let kernel = Kernel::new(Isa::detect(), params.metric);
-        let (base, upper, codes) = (Table::new(), Table::new(), Table::new());
-        let (mut upper_starts, calibration) = (Table::new(), None);
+        let code = params.code.first(params.metric);
+        let mut upper_starts = Table::new();
         upper_starts.grow(1, 0);
-        Self { params, kernel, entry: None, base, upper, upper_starts, codes, calibration }
+        Self {
+            params,
+            kernel,
+            entry: None,
+            base: Table::new(),
+            upper: Table::new(),
+            upper_starts,
+            code,
+            is_code_measured: false,
+            codes: Table::new(),
+            build_codes: Table::new(),
+            calibration: None,
+        }
     }
 
     /// The same graph, computing on `isa`. Results do not change, only their speed.
@@ -93,6 +115,22 @@ impl Graph {
     #[must_use]
     pub fn params(&self) -> &Params {
         &self.params
+    }
+
+    /// What walks compare: what [`Params::code`] says, or what was chosen.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
+    /// What links are chosen by.
+    pub(crate) fn build_code(&self) -> Code {
+        self.code.of_builds(self.params.metric)
+    }
+
+    /// Whether links are chosen by codes that walks do not compare.
+    pub(crate) fn has_build_codes(&self) -> bool {
+        self.build_code() != self.code
     }
 
     /// What it computes distances with.
@@ -121,6 +159,7 @@ impl Graph {
             links: self.base.memory_bytes(),
             upper_links: self.upper.memory_bytes() + self.upper_starts.memory_bytes(),
             codes: self.codes.memory_bytes(),
+            build_codes: self.build_codes.memory_bytes(),
         }
     }
 

@@ -46,6 +46,7 @@
 
 mod build;
 mod calibration;
+mod choose;
 mod code;
 mod context;
 mod exact;
@@ -69,7 +70,8 @@ mod walk;
 
 pub use build::{BATCH_ROWS_MAX, BatchPlan, BuildScratch, next_batch_end};
 pub use calibration::{CALIBRATION_ROWS_MIN, Calibration};
-pub use code::{Code, CodeUnknown, Encoder};
+pub use choose::CHOICE_ROWS_MIN;
+pub use code::{Code, CodeChoice, CodeUnknown, Encoder};
 pub use context::{Effort, SearchContext};
 pub use exact::{exact, exact_batch, merge};
 pub use executor::{Executor, ExecutorError};

@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use crate::Metric;
-use crate::code::Code;
+use crate::code::{Code, CodeChoice};
 
 /// Most dimensions a vector may have.
 pub const DIMS_MAX: u32 = 65_536;
@@ -34,7 +34,7 @@ pub struct Params {
     pub seed: u64,
     /// What walks and builds compare in place of vectors. Never changes which rows there are, nor a
     /// distance that a caller sees. Not every code goes with every metric: see [`Code::fits`].
-    pub code: Code,
+    pub code: CodeChoice,
 }
 
 /// A parameter outside its limits.
@@ -77,8 +77,8 @@ impl Params {
     /// `seed` of [`Params::new`].
     pub const SEED_DEFAULT: u64 = 0x6761_6e6e_6574_0001;
 
-    /// The usual parameters: `m` 16, `ef_construction` 200, a fixed seed, codes of a byte a
-    /// component (under Hamming, of a bit). Not yet validated.
+    /// The usual parameters: `m` 16, `ef_construction` 200, a fixed seed, the code that the graph
+    /// chooses. Not yet validated.
     #[must_use]
     pub const fn new(dims: u32, metric: Metric) -> Self {
         Self {
@@ -87,10 +87,7 @@ impl Params {
             m: Self::M_DEFAULT,
             ef_construction: Self::EF_CONSTRUCTION_DEFAULT,
             seed: Self::SEED_DEFAULT,
-            code: match metric {
-                Metric::L2 | Metric::Cosine | Metric::Dot => Code::Sq8,
-                Metric::Hamming => Code::Bit,
-            },
+            code: CodeChoice::Auto,
         }
     }
 
@@ -109,8 +106,10 @@ impl Params {
         if self.ef_construction == 0 || self.ef_construction > EF_CONSTRUCTION_MAX {
             return Err(ParamsError::EfConstruction { found: self.ef_construction });
         }
-        if !self.code.fits(self.metric) {
-            return Err(ParamsError::Code { code: self.code, metric: self.metric });
+        if let CodeChoice::Fixed(code) = self.code
+            && !code.fits(self.metric)
+        {
+            return Err(ParamsError::Code { code, metric: self.metric });
         }
         Ok(())
     }
@@ -158,10 +157,10 @@ mod tests {
         for code in [Code::Sq8, Code::F16, Code::Sq4] {
             let metric = Metric::Hamming;
             let error = ParamsError::Code { code, metric };
-            check(|p| *p = Params { code, ..Params::new(128, metric) }, &Err(error));
+            check(|p| *p = Params { code: code.into(), ..Params::new(128, metric) }, &Err(error));
         }
-        check(|p| (p.metric, p.code) = (Metric::Hamming, Code::None), &Ok(()));
-        check(|p| p.code = Code::Bit, &Ok(()));
+        check(|p| (p.metric, p.code) = (Metric::Hamming, Code::None.into()), &Ok(()));
+        check(|p| p.code = Code::Bit.into(), &Ok(()));
         let error = ParamsError::Code { code: Code::Sq4, metric: Metric::Hamming };
         let text = "code sq4 does not go with metric hamming: expected none or bit";
         assert_eq!(error.to_string(), text);

@@ -103,7 +103,7 @@ impl Measured for Search<'_, '_> {
         let walk = Walk::new(graph, space);
         let start = walk.descend(aim, entry, 0, beam);
         ranked.clear();
-        let most = if P::IS_EXACT { k } else { graph.params.code.ranked_count(k, width) };
+        let most = if P::IS_EXACT { k } else { graph.code.ranked_count(k, width) };
         if live.is_none() && width <= POOL_BEAM_MAX {
             walk.beam(aim, start, 0, width, beam);
             ranked.extend(beam.pool.keys().iter().take(most));

@@ -151,21 +151,24 @@ pub(crate) trait Measured {
 impl Graph {
     /// Runs `work` in the space in which a search walks the rows.
     pub(crate) fn measure<T: Measured>(&self, rows: &Rows<'_>, work: T) -> T::Output {
-        let codes = Codes::new(&self.params, self.codes.items(), &[]);
-        let Params { metric, code, .. } = self.params;
+        let Params { metric, dims, .. } = self.params;
+        let code = self.code;
+        let codes = Codes::new(code, dims, self.codes.items(), &[]);
         self.kernel.isa().run(InSpace { rows, codes, metric, code, work })
     }
 
     /// Runs `work` in the space in which rows are linked (see [`Code::of_builds`]): those of the
-    /// graph, and a batch that is about to join, of which `batch` holds the codes.
+    /// graph, and a batch that is about to join. `batch` holds the codes that the graph lacks.
     pub(crate) fn measure_batch<T: Measured>(
         &self,
         rows: &Rows<'_>,
         batch: &[i8],
         work: T,
     ) -> T::Output {
-        let codes = Codes::new(&self.params, self.codes.items(), batch);
-        let Params { metric, code, .. } = self.params;
+        let Params { metric, dims, .. } = self.params;
+        let code = self.build_code();
+        let known = if self.has_build_codes() { &self.build_codes } else { &self.codes };
+        let codes = Codes::new(code, dims, known.items(), batch);
         self.kernel.isa().run(InBuildSpace { rows, codes, metric, code, work })
     }
 }
@@ -211,7 +214,7 @@ impl<T: Measured> Task for InBuildSpace<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> T::Output {
         let Self { rows, codes, metric, code, work } = self;
-        match code.of_builds(metric) {
+        match code {
             // Sq4 is of no build.
             Code::None | Code::Sq4 => work.run(Exact { rows, metric, simd }),
             Code::Sq8 => work.run(Coded { rows, codes, form: Sq8::of(metric), simd }),

@@ -24,7 +24,7 @@ fn a_warm_search_allocates_nothing() {
     for metric in Metric::ALL {
         for code in Code::ALL.into_iter().filter(|code| code.fits(metric)) {
             let rows = Rows::new(DIMS, LOG2, &chunks, 3000);
-            let mut graph = Graph::new(Params { code, ..Params::new(DIMS, metric) });
+            let mut graph = Graph::new(Params { code: code.into(), ..Params::new(DIMS, metric) });
             let proceed = &mut |_| ControlFlow::Continue(());
             assert!(graph.insert_until(&rows, 3000, &Executor::Serial, proceed).is_continue());
 

@@ -89,6 +89,7 @@ struct Collection {
     m: u16,
     ef_construction: u32,
     code: String,
+    code_choice: String,
     in_graph: u64,
     dead: u64,
     bytes: u64,
@@ -200,7 +201,8 @@ impl Collection {
             metric: found.params.metric.to_string(),
             m: found.params.m,
             ef_construction: found.params.ef_construction,
-            code: found.params.code.to_string(),
+            code: found.code.to_string(),
+            code_choice: found.params.code.to_string(),
             in_graph: found.in_graph,
             dead: found.dead,
             bytes: found.memory.total().total(),
@@ -229,17 +231,19 @@ fn text(answer: &Answer) -> String {
             m,
             ef_construction,
             code,
+            code_choice,
             in_graph,
             dead,
             bytes,
             memory,
         } = found;
+        let auto = if code == code_choice { "" } else { " (auto)" };
         line(
             "collection",
             format!(
                 "{name}: {rows} rows of {dims} dimensions, {metric}, m {m}, ef_construction \
-                 {ef_construction}, code {code}; {in_graph} in the graph, {dead} dead, {:.1} MiB \
-                 in memory",
+                 {ef_construction}, code {code}{auto}; {in_graph} in the graph, {dead} dead, \
+                 {:.1} MiB in memory",
                 mebibytes(*bytes)
             ),
         );

@@ -38,8 +38,9 @@ pub struct OptimizeReport {
 
 impl<S: Storage> Database<S> {
     /// Rebuilds the graph of a collection so that searches find more with the same beam: puts the
-    /// rows that wait into it, links every row anew to the best of the whole graph, measures what
-    /// that was worth, takes the new graph if it finds no less, and makes a checkpoint. Reads and
+    /// rows that wait into it, chooses a code again where [`Params::code`](crate::Params::code)
+    /// leaves that open, links every row anew to the best of the whole graph, measures what that
+    /// was worth, takes the new graph if it finds no less, and makes a checkpoint. Reads and
     /// commits go on, on the graph as it was; rows that are committed meanwhile wait, as always.
     ///
     /// Takes a little longer than building the graph took, and the memory of a second one.
@@ -104,10 +105,12 @@ impl<S: Storage> Core<S> {
         }
         let mut new = old.clone();
         let relinked = planner.with_rows(|all| {
-            new.relink(all, executor, &mut |done| {
+            let mut proceed = |done| {
                 self.checkpoint_if_due();
-                progress(Progress { phase: Phase::Relink, done: done.into(), total: rows })
-            })
+                progress(Progress { phase: Phase::Relink, done, total: rows })
+            };
+            new.choose_code(all, executor, &mut || proceed(0))?;
+            new.relink(all, executor, &mut |done| proceed(done.into()))
         });
         if relinked.is_break() {
             return Err(CheckpointError::Cancelled);

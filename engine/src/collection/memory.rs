@@ -49,6 +49,9 @@ pub struct CollectionMemory {
     pub vectors: MemoryUse,
     /// What stands for them in walks.
     pub codes: MemoryUse,
+    /// Codes that links are chosen by, where walks compare coarser ones: none until rows join the
+    /// graph of an open database.
+    pub build_codes: MemoryUse,
     /// Lengths of vectors before they were normalised; under cosine alone.
     pub norms: MemoryUse,
     /// Links of the graph's layer 0.
@@ -66,10 +69,11 @@ pub struct CollectionMemory {
 impl CollectionMemory {
     /// Each line with its name.
     #[must_use]
-    pub const fn lines(&self) -> [(&'static str, MemoryUse); 8] {
+    pub const fn lines(&self) -> [(&'static str, MemoryUse); 9] {
         [
             ("vectors", self.vectors),
             ("codes", self.codes),
+            ("build_codes", self.build_codes),
             ("norms", self.norms),
             ("links", self.links),
             ("upper_links", self.upper_links),
@@ -97,6 +101,7 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
         CollectionMemory {
             vectors: MemoryUse { heap: heap as u64, mapped: mapped as u64 },
             codes: MemoryUse::heap(graph.codes),
+            build_codes: MemoryUse::heap(graph.build_codes),
             norms: MemoryUse::heap(self.norms.capacity() * size_of::<f32>()),
             links: MemoryUse::heap(graph.links),
             upper_links: MemoryUse::heap(graph.upper_links),

@@ -148,9 +148,9 @@ fn commits_groups_and_times_are_counted() {
             assert_eq!(times, ((1, MILLI, MILLI), (0, 0, 0)));
             for commits in 3..=9 {
                 db.commit(put("e", b"")).unwrap();
-                let timed = db.stats().unwrap().commits.write_nanos;
+                let of_writes = db.stats().unwrap().commits.write_nanos;
                 let expected = u64::div_ceil(commits, 4);
-                assert_eq!(shape(timed), (expected, expected * MILLI, MILLI), "{commits}");
+                assert_eq!(shape(of_writes), (expected, expected * MILLI, MILLI), "{commits}");
             }
             assert_eq!(db.stats().unwrap().commits.write_nanos.p50, MILLI);
             db.flush().unwrap();

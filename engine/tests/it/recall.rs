@@ -2,7 +2,9 @@
 
 use crate::contents::{checkpoint, open};
 use crate::disk::{Disk, on_each_disk};
-use gannet::{CheckpointError, Ef, Metric, Params, Phase, SearchOptions, WriteBatch};
+use gannet::{
+    CheckpointError, Code, CodeChoice, Ef, Metric, Params, Phase, SearchOptions, WriteBatch,
+};
 use std::ops::ControlFlow;
 
 /// A recall target is met by a beam that was measured, before and after the database is opened
@@ -216,4 +218,61 @@ fn memory_is_told_line_by_line() {
         assert_eq!(db.stats().unwrap().collections[0].memory, memory);
     }
     on_each_disk!(on);
+}
+
+/// A code is chosen as the graph grows, without a word from anybody, and is the same after a
+/// checkpoint, after a replay that links every row again, and when the graph is made better.
+#[test]
+fn a_code_that_is_left_open_is_chosen_once_there_are_rows_to_choose_by() {
+    fn on(disk: &impl Disk) {
+        let rows = u64::from(gannet::CHOICE_ROWS_MIN) + 400;
+        let params = Params { m: 4, ef_construction: 16, ..Params::new(40, Metric::L2) };
+        let of = |db: &gannet::Database<_>| db.collection("c").unwrap();
+        let insert = |db: &gannet::Database<_>, ids: std::ops::Range<u64>| {
+            let mut batch = WriteBatch::new();
+            ids.for_each(|id| batch.insert("c", id, &of_three(id)));
+            db.commit(batch).unwrap();
+        };
+        let db = open(disk, 1);
+        assert_eq!(params.code, CodeChoice::Auto);
+        db.create_collection("c", params).unwrap();
+        insert(&db, 0..500);
+        checkpoint(&db);
+        assert_eq!(of(&db).code, Code::Sq8);
+        insert(&db, 500..rows);
+        checkpoint(&db);
+        let chosen = of(&db);
+        assert_eq!((chosen.code, chosen.in_graph), (Code::Sq4, rows));
+        assert!(chosen.memory.build_codes.heap > chosen.memory.codes.heap);
+        let search = |db: &gannet::Database<_>| {
+            let mut options = SearchOptions::new(10);
+            options.ef = Ef::Auto(0.99);
+            let answer = db.search("c", &of_three(1 << 40), &options).unwrap();
+            assert!(!answer.how().is_exact, "measured again with the code that was chosen");
+            answer
+        };
+        let found = search(&db);
+        drop(db);
+
+        let db = open(disk, 2);
+        assert_eq!(of(&db).code, Code::Sq4);
+        assert_eq!(of(&db).memory.build_codes.total(), 0);
+        assert_eq!(search(&db), found);
+        insert(&db, rows..rows + 10);
+        let report = db.optimize("c", &mut |_| ControlFlow::Continue(())).unwrap();
+        assert_eq!((report.rows, of(&db).code), (rows + 10, Code::Sq4));
+        drop(db);
+        assert_eq!(of(&open(disk, 3)).code, Code::Sq4);
+    }
+    on_each_disk!(on);
+}
+
+/// Forty components that three numbers make up, from a seed.
+fn of_three(seed: u64) -> Vec<f32> {
+    let wide = wide(seed);
+    let component = |at: u8| {
+        let turn = f32::from(at) * 0.7;
+        wide[0] * turn.sin() + wide[1] * turn.cos() + wide[2] * (2.0 * turn).sin()
+    };
+    (0..40).map(component).collect()
 }

@@ -12,16 +12,17 @@ use crate::rows::Rows;
 use crate::space::{Measured, Space};
 use crate::walk::Walk;
 
-/// The links of `range`, by row, then from the top layer down.
+/// The links of `range`, by row, then from the top layer down. `codes` are what the graph lacks.
 pub(super) fn plan(
     graph: &Graph,
     rows: &Rows<'_>,
+    codes: &[i8],
     range: Range<u32>,
     exec: &Executor,
     scratch: &BuildScratch,
 ) -> Vec<Sight> {
     of_rows(range, exec, scratch, |row, worker, sights| {
-        graph.measure_batch(rows, &[], PlanRow { graph, row, worker, sights });
+        graph.measure_batch(rows, codes, PlanRow { graph, row, worker, sights });
     })
 }
 

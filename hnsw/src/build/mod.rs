@@ -7,17 +7,20 @@
 
 mod again;
 mod back_links;
-mod codes;
+pub(crate) mod codes;
 mod scratch;
 mod sight;
 
 use std::fmt;
 use std::ops::{ControlFlow, Range};
 
+use crate::code::Code;
 use crate::executor::Executor;
 use crate::graph::Graph;
+use crate::memory::Table;
 use crate::params::ROWS_MAX;
 use crate::rows::Rows;
+use codes::NewCodes;
 
 pub use scratch::BuildScratch;
 
@@ -39,8 +42,10 @@ pub fn next_batch_end(len: u32) -> u32 {
 pub struct BatchPlan {
     start: u32,
     end: u32,
-    /// The codes of its rows.
-    codes: Vec<i8>,
+    /// Where a code was chosen, what the graph turns to before it takes them in: that, and the
+    /// codes of the rows that are there.
+    chosen: Option<(Code, Table<i8>)>,
+    codes: NewCodes,
     /// Lists to replace, in this order.
     lists: Vec<PlannedList>,
 }
@@ -56,7 +61,9 @@ impl BatchPlan {
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         let links = self.lists.iter().map(|list| size_of_val(&*list.links)).sum::<usize>();
-        links + self.codes.capacity() + self.lists.capacity() * size_of::<PlannedList>()
+        let chosen = self.chosen.as_ref().map_or(0, |(_, codes)| codes.memory_bytes());
+        let lists = self.lists.capacity() * size_of::<PlannedList>();
+        links + lists + self.codes.memory_bytes() + chosen
     }
 }
 
@@ -94,10 +101,13 @@ impl Graph {
         let start = self.len();
         assert!(start < end && end <= rows.len(), "a batch {start}..{end} of {}", rows.len());
         assert!(end - start <= BATCH_ROWS_MAX, "a batch of {} rows", end - start);
-        let codes = codes::plan(self, rows, end, exec);
-        let sights = sight::plan(self, rows, &codes, end, exec, scratch);
-        let lists = back_links::plan(self, rows, &codes, &sights, exec);
-        BatchPlan { start, end, codes, lists }
+        let chosen = self.with_code_if_due(rows, exec);
+        let graph = chosen.as_ref().unwrap_or(self);
+        let codes = codes::plan(graph, rows, end, exec);
+        let sights = sight::plan(graph, rows, codes.of_builds(graph), end, exec, scratch);
+        let lists = back_links::plan(graph, rows, codes.of_builds(graph), &sights, exec);
+        let chosen = chosen.map(|graph| (graph.code, graph.codes));
+        BatchPlan { start, end, chosen, codes, lists }
     }
 
     /// Plans to link rows `range`, which are in the graph, anew: each to the best of what it links
@@ -118,9 +128,10 @@ impl Graph {
         let (count, len) = (range.len(), self.len());
         assert!(count > 0 && range.end <= len, "rows {range:?} of a graph of {len}");
         assert!(count <= BATCH_ROWS_MAX as usize, "a batch of {count} rows");
-        let sights = again::plan(self, rows, range, exec, scratch);
-        let lists = back_links::plan(self, rows, &[], &sights, exec);
-        BatchPlan { start: len, end: len, codes: Vec::new(), lists }
+        let codes = codes::plan(self, rows, len, exec);
+        let sights = again::plan(self, rows, codes.of_builds(self), range, exec, scratch);
+        let lists = back_links::plan(self, rows, codes.of_builds(self), &sights, exec);
+        BatchPlan { start: len, end: len, chosen: None, codes, lists }
     }
 
     /// Takes in the rows of `plan`, or their new links. Copies lists and codes, computes no
@@ -133,7 +144,11 @@ impl Graph {
         for _ in plan.start..plan.end {
             self.push_row();
         }
-        self.codes.extend_from_slice(&plan.codes);
+        if let Some((code, codes)) = plan.chosen {
+            self.turn_to(code, codes);
+        }
+        self.codes.extend_from_slice(&plan.codes.walk);
+        self.build_codes.extend_from_slice(&plan.codes.build);
         for list in plan.lists {
             self.set_links(list.row, list.layer, &list.links);
         }

@@ -8,6 +8,7 @@
 //! off what coarse codes need not stand for; `packed` is for vectors of bits. Graphs keep codes.
 
 mod bit;
+mod choice;
 mod f16;
 mod mean;
 mod packed;
@@ -18,19 +19,16 @@ mod sq8;
 mod tests;
 
 use std::fmt;
-use std::str::FromStr;
-
-use thiserror::Error;
 
 use crate::kernel::{Isa, LANES, NIBBLES_BLOCK, Simd, Task};
 use crate::metric::Metric;
-use crate::params::Params;
 use crate::rows::Rows;
 use crate::space::{Aim, Space};
 use mean::take_mean;
 use rotation::rotate;
 
 pub(crate) use bit::Bit;
+pub use choice::{CodeChoice, CodeUnknown};
 pub(crate) use f16::F16;
 pub(crate) use packed::Packed;
 pub(crate) use sq4::Sq4;
@@ -42,13 +40,12 @@ const BLOCK: usize = 16;
 const TERMS_LEN: usize = 16;
 
 /// What a walk compares.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Code {
     /// The vectors themselves.
     None,
     /// A byte a component, of the rotated vector, in steps of 1/127 of its largest component.
-    #[default]
     Sq8,
     /// A number of sixteen bits a component, of the vector as it is.
     F16,
@@ -56,14 +53,6 @@ pub enum Code {
     Sq4,
     /// A bit a component: its sign in the rotated vector; under [`Metric::Hamming`] the component.
     Bit,
-}
-
-/// A name or number that is no code's.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("unknown code {name:?}: expected none, sq8, f16, sq4 or bit")]
-pub struct CodeUnknown {
-    /// What was given.
-    pub name: String,
 }
 
 impl Code {
@@ -111,13 +100,13 @@ impl Code {
         }
     }
 
-    /// What a build compares where walks compare this: the same, but the vectors themselves where
-    /// the code is a coarse estimate, which would take links for long that are short, and drop ones
-    /// that lead where no other does.
+    /// What a build compares where walks compare this: the same, but bytes where the code is a
+    /// coarse estimate, which would take links for long that are short, and drop ones that lead
+    /// where no other does.
     #[must_use]
     pub const fn of_builds(self, metric: Metric) -> Self {
         match (self, metric) {
-            (Self::Sq4, _) | (Self::Bit, Metric::L2 | Metric::Cosine | Metric::Dot) => Self::None,
+            (Self::Sq4, _) | (Self::Bit, Metric::L2 | Metric::Cosine | Metric::Dot) => Self::Sq8,
             (Self::None | Self::Sq8 | Self::F16, _) | (Self::Bit, Metric::Hamming) => self,
         }
     }
@@ -145,15 +134,6 @@ impl fmt::Display for Code {
             Self::Sq4 => "sq4",
             Self::Bit => "bit",
         })
-    }
-}
-
-impl FromStr for Code {
-    type Err = CodeUnknown;
-
-    fn from_str(name: &str) -> Result<Self, CodeUnknown> {
-        let found = Self::ALL.into_iter().find(|code| code.to_string() == name);
-        found.ok_or_else(|| CodeUnknown { name: name.to_owned() })
     }
 }
 
@@ -258,8 +238,7 @@ pub(crate) trait Form: Copy {
     fn distance4<S: Simd>(self, simd: S, from: &Aim, codes: [&[i8]; 4]) -> [f32; 4];
 }
 
-/// The codes of a graph's rows, one after another, and those of a `BATCH` of rows that are about to
-/// join.
+/// The codes of a graph's rows, one after another, and for a `BATCH` those of the rows after them.
 #[derive(Clone, Copy)]
 pub(crate) struct Codes<'a, const BATCH: bool> {
     len_bytes: usize,
@@ -268,8 +247,8 @@ pub(crate) struct Codes<'a, const BATCH: bool> {
 }
 
 impl<'a, const BATCH: bool> Codes<'a, BATCH> {
-    pub(crate) fn new(params: &Params, graph: &'a [i8], batch: &'a [i8]) -> Self {
-        let len_bytes = params.code.len_bytes(params.dims);
+    pub(crate) fn new(code: Code, dims: u32, graph: &'a [i8], batch: &'a [i8]) -> Self {
+        let len_bytes = code.len_bytes(dims);
         Self { len_bytes, graph, batch }
     }
 

@@ -11,7 +11,8 @@ use super::{
 };
 use crate::Metric;
 use crate::calibration::{CALIBRATION_ROWS_MIN, Calibration, HUNDREDS_ROWS_MIN};
-use crate::code::Code;
+use crate::choose::CHOICE_ROWS_MIN;
+use crate::code::{Code, CodeChoice};
 use crate::graph::{Entry, Graph, NO_ROW};
 use crate::layer::layer_of;
 use crate::memory::Table;
@@ -51,6 +52,7 @@ impl Graph {
         let expected = check_layers(&header, upper_starts.items())?;
         check_entry(header.entry, expected)?;
         let mut graph = Self::new(header.params);
+        (graph.code, graph.is_code_measured) = (header.code, header.is_code_measured);
         graph.entry = expected;
         graph.calibration = header.calibration;
         graph.upper_starts = upper_starts;
@@ -70,6 +72,8 @@ impl Graph {
 /// The header's fields, each within its own limits.
 struct Header {
     params: Params,
+    code: Code,
+    is_code_measured: bool,
     entry: (u32, u8),
     rows: u32,
     upper_lists: u32,
@@ -94,30 +98,37 @@ impl Header {
         }
         let stored = u32::from_le_bytes(field(header, HEADER_CRC_AT));
         check_crc("header", stored, &header[..HEADER_CRC_AT])?;
-        check_zero(&header[45..48], 45)?;
+        check_zero(&header[47..48], 47)?;
         check_zero(&header[ZEROS_AT..HEADER_CRC_AT], ZEROS_AT as u64)?;
 
         let [metric, entry_layer] = field(header, 30);
         let Some(metric) = Metric::from_code(metric) else {
             return Err(GraphFault::Metric { found: metric });
         };
-        let [code] = field(header, 44);
-        let Some(code) = Code::from_number(code) else {
-            return Err(GraphFault::Code { found: code });
-        };
+        let [choice, code, is_measured] = field(header, 44);
+        let fault = |found| GraphFault::Code { found };
+        let choice = CodeChoice::from_number(choice).ok_or(fault(choice))?;
+        let code = Code::from_number(code).ok_or(fault(code))?;
         let params = Params {
             dims: u32::from_le_bytes(field(header, 12)),
             metric,
             m: u16::from_le_bytes(field(header, 28)),
             ef_construction: u32::from_le_bytes(field(header, 24)),
             seed: u64::from_le_bytes(field(header, 16)),
-            code,
+            code: choice,
         };
         params.validate()?;
+        let rows = u32::from_le_bytes(field(header, 36));
+        let has_chosen = choice.is_open(metric) && is_measured == 1 && rows >= CHOICE_ROWS_MIN;
+        if !has_chosen && (code != choice.first(metric) || is_measured != 0) {
+            return Err(GraphFault::Chosen { choice, code, is_measured });
+        }
         Ok(Self {
             params,
+            code,
+            is_code_measured: has_chosen,
             entry: (u32::from_le_bytes(field(header, 32)), entry_layer),
-            rows: u32::from_le_bytes(field(header, 36)),
+            rows,
             upper_lists: u32::from_le_bytes(field(header, 40)),
             len: u64::from_le_bytes(field(header, 48)),
             body_crc: u32::from_le_bytes(field(header, 56)),
@@ -127,7 +138,7 @@ impl Header {
 
     /// Where the sections are, once the bytes are known to hold them all.
     fn layout(&self, bytes: &[u8]) -> Result<Layout, GraphFault> {
-        let layout = Layout::new(&self.params, self.rows, self.upper_lists);
+        let layout = Layout::new(&self.params, self.code, self.rows, self.upper_lists);
         if self.len != layout.len {
             return Err(GraphFault::Length { found: self.len, expected: layout.len });
         }

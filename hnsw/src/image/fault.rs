@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use crate::code::{Code, CodeChoice};
 use crate::params::ParamsError;
 
 /// Why bytes are not the image of a graph that was asked for. Nothing was taken from them.
@@ -53,10 +54,23 @@ pub enum GraphFault {
         found: u8,
     },
     /// No code has this number.
-    #[error("graph image has code {found}: expected 0 to 4")]
+    #[error("graph image has code {found}: expected 0 to 4, or 255 where it is chosen")]
     Code {
         /// The number it says.
         found: u8,
+    },
+    /// No graph comes to this code.
+    #[error(
+        "graph image has code {code} where {choice} was asked for, with {is_measured} for whether \
+         it was measured"
+    )]
+    Chosen {
+        /// What was asked for.
+        choice: CodeChoice,
+        /// The code it says.
+        code: Code,
+        /// What it says of how that came about.
+        is_measured: u8,
     },
     /// A parameter is out of its limits.
     #[error("graph image has invalid parameters")]

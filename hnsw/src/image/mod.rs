@@ -33,8 +33,10 @@
 //! | 32 | 4 | entry point: a row number; `0xffff_ffff` if there are no rows |
 //! | 36 | 4 | `n` |
 //! | 40 | 4 | `u` |
-//! | 44 | 1 | code: 0 none, 1 sq8, 2 f16, 3 sq4, 4 bit |
-//! | 45 | 3 | zero |
+//! | 44 | 1 | the code asked for: 0 none, 1 sq8, 2 f16, 3 sq4, 4 bit; 255 where the graph chooses |
+//! | 45 | 1 | the code of its rows, 0 to 4: what was asked for or chosen |
+//! | 46 | 1 | 1 where that was chosen by measuring, which takes 8,192 rows; else 0 |
+//! | 47 | 1 | zero |
 //! | 48 | 8 | length of the image in bytes |
 //! | 56 | 4 | CRC-32 (IEEE) of everything after the header |
 //! | 60 | 4 | rows of the graph when it was calibrated; 0 if it was not |
@@ -51,6 +53,7 @@ mod decode;
 mod fault;
 
 use crate::calibration::{Calibration, HUNDREDS_LEN, TENS_LEN};
+use crate::code::Code;
 use crate::graph::{Graph, NO_ROW};
 use crate::params::Params;
 
@@ -89,7 +92,7 @@ struct Layout {
 impl Layout {
     /// Cannot overflow: at most `2^31` rows, codes of less than `2^19` bytes, and `2^32` lists of
     /// at most 256 slots.
-    fn new(params: &Params, rows: u32, upper_lists: u32) -> Self {
+    fn new(params: &Params, code: Code, rows: u32, upper_lists: u32) -> Self {
         let list_bytes = |layer| 4 * params.links_max(layer) as u64;
         let starts_end = HEADER_LEN as u64 + 4 * (u64::from(rows) + 1);
         let base_at = starts_end.next_multiple_of(SECTION_ALIGN as u64);
@@ -97,7 +100,7 @@ impl Layout {
         let upper_at = base_end.next_multiple_of(SECTION_ALIGN as u64);
         let upper_end = upper_at + list_bytes(1) * u64::from(upper_lists);
         let codes_at = upper_end.next_multiple_of(SECTION_ALIGN as u64);
-        let codes_end = codes_at + params.code.len_bytes(params.dims) as u64 * u64::from(rows);
+        let codes_end = codes_at + code.len_bytes(params.dims) as u64 * u64::from(rows);
         let len = codes_end.next_multiple_of(SECTION_ALIGN as u64);
         Self { starts_end, base_at, base_end, upper_at, upper_end, codes_at, codes_end, len }
     }
@@ -109,7 +112,7 @@ impl Graph {
     }
 
     fn layout(&self) -> Layout {
-        Layout::new(&self.params, self.len(), self.upper_lists())
+        Layout::new(&self.params, self.code, self.len(), self.upper_lists())
     }
 
     /// Bytes that [`Graph::encode`] appends.
@@ -168,7 +171,8 @@ impl Graph {
         put(32, &entry.0.to_le_bytes());
         put(36, &self.len().to_le_bytes());
         put(40, &self.upper_lists().to_le_bytes());
-        put(44, &[self.params.code.number()]);
+        let choice = self.params.code.number();
+        put(44, &[choice, self.code.number(), self.is_code_measured.into()]);
         put(48, &self.layout().len.to_le_bytes());
         put(56, &body_crc.to_le_bytes());
         if let Some(Calibration { rows, tens, hundreds }) = &self.calibration {

@@ -51,13 +51,13 @@ fn any_number_of_threads_gives_the_same_bytes() {
     }
 }
 
-/// Also under Hamming: packed components say all that the vectors do.
+/// Under Hamming, packed components say all that the vectors do.
 #[test]
-fn graphs_under_coarse_codes_are_those_without_codes() {
-    let is_coarse = |code: Code, metric| code.of_builds(metric) != code;
-    for (metric, code) in pairs().filter(|&(m, code)| is_coarse(code, m) || code == Code::Bit) {
+fn graphs_under_coarse_codes_are_those_under_bytes() {
+    for (metric, code) in pairs().filter(|(_, code)| [Code::Sq4, Code::Bit].contains(code)) {
+        let fine = if metric == Metric::Hamming { Code::None } else { Code::Sq8 };
         let vectors = Vectors::clustered(21, 1000, 70, 10).fit(metric);
-        let expect = links(&vectors.graph(metric));
+        let expect = links(&vectors.clone().coded(fine).graph(metric));
         let found = links(&vectors.coded(code).graph(metric));
         assert!(found == expect, "{metric}, {code}");
     }

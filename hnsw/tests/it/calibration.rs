@@ -64,7 +64,7 @@ fn the_beam_of_a_target_finds_that_much_for_queries_never_seen() {
         for code in Code::ALL {
             let all = Vectors::clustered(51, 9400, 24, 60).fit(metric);
             let (rows, queries) = split(&all, 9000);
-            let params = Params { code, ..params(24, metric) };
+            let params = Params { code: code.into(), ..params(24, metric) };
             let what = format!("{metric}, {code}");
             check(&what, &rows.coded(code), &queries, params, &[1, 10, 40, 100, 150]);
         }
@@ -123,7 +123,7 @@ fn read(path: &Path, rows_max: usize) -> Option<Vectors> {
 fn threads_and_instruction_sets_do_not_change_what_is_measured() {
     for code in Code::ALL {
         let vectors = Vectors::clustered(53, 8200, 20, 40).coded(code);
-        let params = Params { code, ..params(20, Metric::L2) };
+        let params = Params { code: code.into(), ..params(20, Metric::L2) };
         let graph = vectors.graph_on(params, &Executor::threads(2).unwrap());
         let expect = calibrate(&vectors, &graph, &Executor::Serial);
         for threads in [2, 3, 8] {

@@ -1,6 +1,8 @@
 //! Codes: the same on every CPU, near to what they stand for, and without a trace in distances.
 
-use gannet_hnsw::{Code, Encoder, Executor, Isa, Kernel, Metric, Neighbor, Params, SearchContext};
+use gannet_hnsw::{
+    Code, CodeChoice, Encoder, Executor, Isa, Kernel, Metric, Neighbor, Params, SearchContext,
+};
 
 use crate::data::{Random, Vectors, pairs};
 
@@ -254,10 +256,17 @@ fn vectors_of_any_size_are_walked_without_a_panic() {
 #[test]
 fn names_and_numbers_of_codes_come_back_and_others_are_refused() {
     for code in Code::ALL {
-        assert_eq!(code.to_string().parse(), Ok(code));
         assert_eq!(Code::from_number(code.number()), Some(code));
+        let choice = CodeChoice::from(code);
+        assert_eq!(code.to_string().parse(), Ok(choice));
+        assert_eq!(CodeChoice::from_number(code.number()), Some(choice));
     }
-    assert_eq!(Code::from_number(5), None);
-    let error = "sq9".parse::<Code>().unwrap_err();
-    assert_eq!(error.to_string(), "unknown code \"sq9\": expected none, sq8, f16, sq4 or bit");
+    assert_eq!("auto".parse(), Ok(CodeChoice::Auto));
+    let auto = CodeChoice::Auto;
+    assert_eq!(CodeChoice::from_number(auto.number()), Some(auto));
+    for number in 5..auto.number() {
+        assert_eq!((Code::from_number(number), CodeChoice::from_number(number)), (None, None));
+    }
+    let error = "sq9".parse::<CodeChoice>().unwrap_err().to_string();
+    assert_eq!(error, "unknown code \"sq9\": expected auto, none, sq8, f16, sq4 or bit");
 }

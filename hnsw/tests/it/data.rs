@@ -123,7 +123,7 @@ impl Vectors {
 
     /// [`params`] with their code.
     pub(crate) fn params(&self, metric: Metric) -> Params {
-        Params { code: self.code, ..params(self.dims, metric) }
+        Params { code: self.code.into(), ..params(self.dims, metric) }
     }
 
     /// A graph of all rows, with a small beam.
@@ -181,7 +181,7 @@ pub(crate) fn pairs() -> impl Iterator<Item = (Metric, Code)> {
 
 /// Parameters for small sets: a beam of 64, no codes.
 pub(crate) fn params(dims: u32, metric: Metric) -> Params {
-    Params { ef_construction: 64, code: Code::None, ..Params::new(dims, metric) }
+    Params { ef_construction: 64, code: Code::None.into(), ..Params::new(dims, metric) }
 }
 
 pub(crate) fn image(graph: &Graph) -> Vec<u8> {
@@ -193,7 +193,7 @@ pub(crate) fn image(graph: &Graph) -> Vec<u8> {
 /// The lists in its image: without header and codes.
 pub(crate) fn links(graph: &Graph) -> Vec<u8> {
     let params = graph.params();
-    let codes = params.code.len_bytes(params.dims) * graph.len() as usize;
+    let codes = graph.code().len_bytes(params.dims) * graph.len() as usize;
     let bytes = image(graph);
     bytes[128..bytes.len() - codes.next_multiple_of(64)].to_vec()
 }

@@ -24,7 +24,7 @@ pub(crate) fn seal(bytes: &mut [u8]) {
 #[test]
 fn the_bytes_of_a_small_graph_are_pinned() {
     let vectors = Vectors::new(&[&[0.0, 0.0], &[1.0, 0.0], &[0.0, 2.0]]);
-    let code = Code::None;
+    let code = Code::None.into();
     let params = Params { m: 2, ef_construction: 9, seed: 17, code, ..Params::new(2, Metric::L2) };
     let bytes = image(&vectors.graph_on(params, &gannet_hnsw::Executor::Serial));
 
@@ -93,7 +93,7 @@ proptest! {
     ) {
         let vectors = Vectors::clustered(seed, len, dims, 5);
         let code = Code::ALL[usize::try_from(seed % 5).unwrap()];
-        let code = if code.fits(metric) { code } else { Code::None };
+        let code = if code.fits(metric) { code } else { Code::None }.into();
         let params = Params { dims, metric, m, ef_construction, seed, code };
         let graph = vectors.graph_on(params.clone(), &gannet_hnsw::Executor::Serial);
         let bytes = image(&graph);

@@ -1,6 +1,6 @@
 //! Images that lie: each lie has its name, and none is believed.
 
-use gannet_hnsw::{Code, Graph, GraphFault, LinkFault, Metric, Params, ParamsError};
+use gannet_hnsw::{Code, CodeChoice, Graph, GraphFault, LinkFault, Metric, Params, ParamsError};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -75,7 +75,7 @@ fn the_outside_is_checked_first() {
     assert!(matches!(fault(|b| b[7] = b'X'), GraphFault::Magic { .. }));
     assert!(matches!(fault(|b| b.fill(0)), GraphFault::Magic { found: [0, 0, 0, 0, 0, 0, 0, 0] }));
     assert_eq!(fault(|b| b[8] = 2), GraphFault::Version { found: 2 });
-    assert_eq!(fault(|b| b[46] = 9), GraphFault::Padding { offset: 46, found: 9 });
+    assert_eq!(fault(|b| b[47] = 9), GraphFault::Padding { offset: 47, found: 9 });
     assert_eq!(fault(|b| b[100] = 1), GraphFault::Padding { offset: 100, found: 1 });
     assert_eq!(
         fault(|b| b[base_at(0, 0) - 1] = 7),
@@ -128,6 +128,18 @@ fn parameters_must_be_valid_and_those_expected() {
     assert_eq!(fault(|b| b[30] = 0), GraphFault::Metric { found: 0 });
     assert_eq!(fault(|b| b[30] = 5), GraphFault::Metric { found: 5 });
     assert_eq!(fault(|b| b[44] = 5), GraphFault::Code { found: 5 });
+    let chosen =
+        |choice: CodeChoice, code, is_measured| GraphFault::Chosen { choice, code, is_measured };
+    let none = Code::None;
+    assert_eq!(fault(|b| b[45] = 1), chosen(none.into(), Code::Sq8, 0));
+    assert_eq!(fault(|b| b[45] = 5), GraphFault::Code { found: 5 });
+    assert_eq!(fault(|b| b[46] = 1), chosen(none.into(), none, 1));
+    assert_eq!(fault(|b| b[44] = 255), chosen(CodeChoice::Auto, none, 0));
+    // With few rows nothing was measured.
+    assert_eq!(
+        fault(|b| (b[44], b[45], b[46]) = (255, 3, 1)),
+        chosen(CodeChoice::Auto, Code::Sq4, 1)
+    );
     let source = ParamsError::Code { code: Code::Sq8, metric: Metric::Hamming };
     assert_eq!(fault(|b| (b[30], b[44]) = (4, 1)), GraphFault::Params { source });
     let source = ParamsError::Dims { found: 0 };

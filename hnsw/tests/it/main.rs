@@ -4,6 +4,7 @@
 
 mod build;
 mod calibration;
+mod choice;
 mod codes;
 mod data;
 mod exact;

@@ -60,7 +60,8 @@ fn check(set: &str, kind: &str, metric: Metric) {
     let kth = |query: u32| rows.exact(metric, queries.row(query), 10)[9].distance;
     let bounds: Vec<f32> = (0..queries.len()).map(kth).collect();
     for (code, efs) in [(Code::Sq4, [20, 100, 400]), (Code::Bit, [50, 400, 1600])] {
-        let params = Params { ef_construction: 100, code, ..Params::new(rows.dims, metric) };
+        let params =
+            Params { ef_construction: 100, code: code.into(), ..Params::new(rows.dims, metric) };
         let graph = rows.graph_on(params, &Executor::threads(2).unwrap());
         let found = efs.map(|ef| recall(&rows, &graph, &queries, &bounds, ef));
         assert!(found.is_sorted() && found[2] >= 0.999, "{set}, {code}: {found:?} at {efs:?}");

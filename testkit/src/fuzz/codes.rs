@@ -51,7 +51,7 @@ pub(super) fn run(input: &[u8]) {
     let (vectors, query) = floats.split_at(stride * (len + MORE) as usize);
     let vectors = [vectors];
     let rows = Rows::new(dims, 20, &vectors, len + MORE);
-    let params = Params { m, ef_construction, code, ..Params::new(dims, metric) };
+    let params = Params { m, ef_construction, code: code.into(), ..Params::new(dims, metric) };
     let mut graph = Graph::new(params);
     let proceed = &mut |_| ControlFlow::Continue(());
     assert!(graph.insert_until(&rows, len, &Executor::Serial, proceed).is_continue());

@@ -3,7 +3,8 @@
 use super::forge::mend_image;
 use super::input::Input;
 use gannet_hnsw::{
-    Code, Executor, Graph, Metric, Neighbor, Params, Rows, SearchContext, normalise, row_stride,
+    Code, CodeChoice, Executor, Graph, Metric, Neighbor, Params, Rows, SearchContext, normalise,
+    row_stride,
 };
 use std::ops::ControlFlow;
 
@@ -42,7 +43,7 @@ fn said(image: &[u8]) -> Option<Params> {
     let (dims, low, high) = (header.u32(), header.u32(), header.u32());
     let (ef_construction, m, metric) = (header.u32(), header.u16(), header.u8());
     let seed = u64::from(high) << 32 | u64::from(low);
-    let (metric, code) = (Metric::from_code(metric)?, Code::from_number(*image.get(44)?)?);
+    let (metric, code) = (Metric::from_code(metric)?, CodeChoice::from_number(*image.get(44)?)?);
     let params = Params { dims, metric, m, ef_construction, seed, code };
     params.validate().is_ok().then_some(params)
 }
@@ -122,7 +123,7 @@ pub(super) fn floats(dims: u32, rows: u32, metric: Metric) -> Vec<f32> {
 }
 
 fn sample_params(metric: Metric, m: u16, code: Code) -> Params {
-    Params { m, ef_construction: 8, code, ..Params::new(3, metric) }
+    Params { m, ef_construction: 8, code: code.into(), ..Params::new(3, metric) }
 }
 
 pub(super) fn seeds() -> Vec<Vec<u8>> {

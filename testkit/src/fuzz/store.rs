@@ -45,7 +45,7 @@ impl Store {
         let params = |dims, metric, code| Params {
             m: 2,
             ef_construction: 8,
-            code,
+            code: Code::into(code),
             ..Params::new(dims, metric)
         };
         db.create_collection("l2", params(3, Metric::L2, Code::Sq8)).expect("new");
