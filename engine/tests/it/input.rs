@@ -5,7 +5,9 @@ use crate::disk::{Disk, on_each_disk};
 use gannet::limits::{
     ID_LEN_BYTES_MAX, KEY_LEN_BYTES_MAX, NAME_LEN_BYTES_MAX, VALUE_LEN_BYTES_MAX,
 };
-use gannet::{CommitError, Database, Metric, OpenError, Params, WriteBatch};
+use gannet::{
+    CommitError, Database, Metric, OpenError, Params, SearchError, SearchOptions, WriteBatch,
+};
 
 /// Commits a good put and then `bad`: the error is `expected` and nothing is there.
 #[track_caller]
@@ -47,6 +49,31 @@ fn bad_vectors_are_refused() {
         }
     }
     check("ZeroVector", |b| b.insert("cos", 3, &[0.0, -0.0, 0.0, 0.0, 0.0]));
+}
+
+#[test]
+fn under_hamming_a_component_is_zero_or_one() {
+    fn on(disk: &impl Disk) {
+        let db = open(disk, 1);
+        db.create_collection("bits", Params::new(4, Metric::Hamming)).unwrap();
+        let insert = |vector: &[f32]| {
+            let mut batch = WriteBatch::new();
+            batch.insert("bits", 1, vector);
+            db.commit(batch)
+        };
+        let options = SearchOptions::new(1);
+        for bad in [0.5, -1.0, 2.0, f32::MIN_POSITIVE] {
+            let vector = [0.0, 1.0, bad, bad];
+            let refused = insert(&vector);
+            assert!(matches!(refused, Err(CommitError::NotBinary { component: 2, .. })), "{bad}");
+            let refused = db.search("bits", &vector, &options);
+            assert!(matches!(refused, Err(SearchError::NotBinary { component: 2 })), "{bad}");
+        }
+        insert(&[0.0, 1.0, -0.0, 1.0]).unwrap();
+        let found = db.search("bits", &[1.0, 1.0, 0.0, 0.0], &options).unwrap();
+        assert_eq!((found.len(), found[0].distance), (1, 2.0));
+    }
+    on_each_disk!(on);
 }
 
 #[test]
