@@ -17,7 +17,8 @@ const QUERIES_A_TASK: usize = 16;
 /// How wide the beam of a search is: the wider, the better the answer and the slower.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Ef {
-    /// So many rows, at least 1. Less than `k` is raised to `k`.
+    /// So many rows, at least 1. Less than `k` is raised to `k`, and under codes of half a byte or
+    /// a bit to a quarter more.
     Fixed(usize),
     /// The narrowest with which searches of this collection find this share of the true nearest,
     /// above 0 and below 1, as a checkpoint has measured it. Where none is wide enough, and in a

@@ -298,6 +298,7 @@ impl Measuring<'_> {
         let mut found = Vec::new();
         let (k, ef) = (usize::from(k), usize::from(ef));
         let Self { graph, rows, .. } = *self;
+        // The beam as it is measured, which for a coarse code may be narrower than a search's.
         let search = Search::new(graph, rows, rows.row(row), (k, ef), None, context, &mut found);
         if let Some(search) = search {
             graph.measure(rows, SearchWithout { row, search });

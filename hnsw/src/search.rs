@@ -15,11 +15,11 @@ impl Graph {
     /// row number.
     ///
     /// `query` is `dims` floats, or a stride with zeros at its end; of unit length for cosine. `ef`
-    /// is raised to `k`; the wider, the better the answer and the slower. Rows for which `live` is
-    /// false lead the walk on but are not returned and do not count for `ef`. The answer may be
-    /// shorter than `k`: when fewer rows are in the graph or live, and when some cannot be reached;
-    /// who needs exactly `k` turns to [`crate::exact`]. Rows after the graph's last are not looked
-    /// at.
+    /// is raised to `k`, over codes of half a byte or a bit to a quarter more; the wider, the
+    /// better the answer and the slower. Rows for which `live` is false lead the walk on but are
+    /// not returned and do not count for `ef`. The answer may be shorter than `k`: when fewer rows
+    /// are in the graph or live, and when some cannot be reached; who needs exactly `k` turns to
+    /// [`crate::exact`]. Rows after the graph's last are not looked at.
     ///
     /// Cost: about `20 * ef` distances on a graph of `m` 16; with most rows dead, up to one a row.
     /// Allocates only while `context` is not yet as large as this search needs.
@@ -46,7 +46,8 @@ impl Graph {
             self.params.dims,
         );
         context.beam.effort = Effort::default();
-        if let Some(search) = Search::new(self, rows, query, (k, ef), live, context, out) {
+        let width = ef.max(self.code.width_min(k, self.params.metric));
+        if let Some(search) = Search::new(self, rows, query, (k, width), live, context, out) {
             self.measure(rows, search);
         }
     }
@@ -72,19 +73,19 @@ pub(crate) struct Search<'a, 'o> {
 }
 
 impl<'a, 'o> Search<'a, 'o> {
-    /// For the nearest `k` by a beam of `ef`; `None` where there is nothing to find. `rows` and
-    /// `query` fit the graph.
+    /// For the nearest `k` by a beam of `width` rows, at least `k`; `None` where there is nothing
+    /// to find. `rows` and `query` fit the graph.
     pub(crate) fn new(
         graph: &'a Graph,
         rows: &'a Rows<'a>,
         query: &'a [f32],
-        (k, ef): (usize, usize),
+        (k, width): (usize, usize),
         live: Option<&'a dyn Fn(u32) -> bool>,
         context: &'o mut SearchContext,
         out: &'o mut Vec<Neighbor>,
     ) -> Option<Self> {
         let entry = graph.entry.filter(|_| k > 0)?;
-        let width = ef.max(k).min(graph.len() as usize);
+        let width = width.max(k).min(graph.len() as usize);
         Some(Self { graph, rows, query, entry, k, width, live, context, out })
     }
 }

@@ -3,6 +3,7 @@
 //! A walk and a build are written once, over a [`Space`], and compiled for each and for each
 //! instruction set. Distances of one space are compared with each other alone.
 
+use crate::build::codes::NewCodes;
 use crate::code::{Bit, Code, Coded, Codes, F16, Packed, Sq4, Sq8};
 use crate::graph::Graph;
 use crate::kernel::prefetch::prefetch;
@@ -148,6 +149,16 @@ pub(crate) trait Measured {
     fn run<P: Space>(self, space: P) -> Self::Output;
 }
 
+/// Work of a build: rows are walked to in one space and linked by the distances of another. `run`
+/// is `#[inline(always)]`.
+pub(crate) trait Linked {
+    /// What comes of it.
+    type Output;
+
+    /// Both are `SAME`, or they are two.
+    fn run<W: Space, L: Space, const SAME: bool>(self, walk: W, link: L) -> Self::Output;
+}
+
 impl Graph {
     /// Runs `work` in the space in which a search walks the rows.
     pub(crate) fn measure<T: Measured>(&self, rows: &Rows<'_>, work: T) -> T::Output {
@@ -158,18 +169,53 @@ impl Graph {
     }
 
     /// Runs `work` in the space in which rows are linked (see [`Code::of_builds`]): those of the
-    /// graph, and a batch that is about to join. `batch` holds the codes that the graph lacks.
-    pub(crate) fn measure_batch<T: Measured>(
+    /// graph, and a batch that is about to join. `new` holds the codes that the graph lacks.
+    pub(crate) fn measure_links<T: Measured>(
         &self,
         rows: &Rows<'_>,
-        batch: &[i8],
+        new: &NewCodes,
+        work: T,
+    ) -> T::Output {
+        self.measure_build(rows, new, InLinkSpace(work))
+    }
+
+    /// The same, with the space in which those rows are walked to: by half bytes where searches
+    /// compare these, for the order of what is found does not count.
+    pub(crate) fn measure_build<T: Linked>(
+        &self,
+        rows: &Rows<'_>,
+        new: &NewCodes,
         work: T,
     ) -> T::Output {
         let Params { metric, dims, .. } = self.params;
-        let code = self.build_code();
-        let known = if self.has_build_codes() { &self.build_codes } else { &self.codes };
-        let codes = Codes::new(code, dims, known.items(), batch);
-        self.kernel.isa().run(InBuildSpace { rows, codes, metric, code, work })
+        let walk_codes = Codes::new(self.code, dims, self.codes.items(), &new.walk);
+        let (code, mut link_codes) = (self.build_code(), walk_codes);
+        if self.has_build_codes() {
+            link_codes = Codes::new(code, dims, self.build_codes.items(), &new.build);
+        }
+        let is_walked_by_half_bytes = self.code == Code::Sq4;
+        let work = InBuildSpaces {
+            rows,
+            walk_codes,
+            link_codes,
+            metric,
+            code,
+            is_walked_by_half_bytes,
+            work,
+        };
+        self.kernel.isa().run(work)
+    }
+}
+
+/// Work for which the space of links is enough.
+struct InLinkSpace<T>(T);
+
+impl<T: Measured> Linked for InLinkSpace<T> {
+    type Output = T::Output;
+
+    #[inline(always)]
+    fn run<W: Space, L: Space, const SAME: bool>(self, _walk: W, link: L) -> T::Output {
+        self.0.run(link)
     }
 }
 
@@ -200,27 +246,49 @@ impl<T: Measured> Task for InSpace<'_, T> {
     }
 }
 
-struct InBuildSpace<'a, T> {
+struct InBuildSpaces<'a, T> {
     rows: &'a Rows<'a>,
-    codes: Codes<'a, true>,
+    walk_codes: Codes<'a, true>,
+    link_codes: Codes<'a, true>,
     metric: Metric,
+    /// Of links.
     code: Code,
+    is_walked_by_half_bytes: bool,
     work: T,
 }
 
-impl<T: Measured> Task for InBuildSpace<'_, T> {
+impl<T: Linked> Task for InBuildSpaces<'_, T> {
     type Output = T::Output;
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> T::Output {
-        let Self { rows, codes, metric, code, work } = self;
+        let Self { rows, walk_codes, link_codes, metric, code, is_walked_by_half_bytes, work } =
+            self;
+        let codes = link_codes;
         match code {
-            // Sq4 is of no build.
-            Code::None | Code::Sq4 => work.run(Exact { rows, metric, simd }),
-            Code::Sq8 => work.run(Coded { rows, codes, form: Sq8::of(metric), simd }),
-            Code::F16 => work.run(Coded { rows, codes, form: F16(metric), simd }),
+            // Sq4 is what no build links by.
+            Code::None | Code::Sq4 => {
+                let space = Exact { rows, metric, simd };
+                work.run::<_, _, true>(space, space)
+            }
+            Code::Sq8 => {
+                let space = Coded { rows, codes, form: Sq8::of(metric), simd };
+                if is_walked_by_half_bytes {
+                    let walk = Coded { rows, codes: walk_codes, form: Sq4::of(metric), simd };
+                    work.run::<_, _, false>(walk, space)
+                } else {
+                    work.run::<_, _, true>(space, space)
+                }
+            }
+            Code::F16 => {
+                let space = Coded { rows, codes, form: F16(metric), simd };
+                work.run::<_, _, true>(space, space)
+            }
             // Of a build under Hamming alone.
-            Code::Bit => work.run(Coded { rows, codes, form: Packed, simd }),
+            Code::Bit => {
+                let space = Coded { rows, codes, form: Packed, simd };
+                work.run::<_, _, true>(space, space)
+            }
         }
     }
 }

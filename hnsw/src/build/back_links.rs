@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::PlannedList;
+use super::codes::NewCodes;
 use super::sight::Sight;
 use crate::executor::Executor;
 use crate::graph::Graph;
@@ -27,7 +28,7 @@ struct BackLink {
 pub(super) fn plan(
     graph: &Graph,
     rows: &Rows<'_>,
-    codes: &[i8],
+    codes: &NewCodes,
     sights: &[Sight],
     exec: &Executor,
 ) -> Vec<PlannedList> {
@@ -46,7 +47,7 @@ pub(super) fn plan(
     let changed = exec.map(groups.len().div_ceil(LISTS_A_TASK), |task| {
         let groups = &groups[task_range(task, groups.len())];
         let planner = Planner { graph, sights, groups, memory: Memory::default() };
-        graph.measure_batch(rows, codes, planner)
+        graph.measure_links(rows, codes, planner)
     });
     let own = sights.iter().map(|sight| PlannedList {
         row: sight.row,

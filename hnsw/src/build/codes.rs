@@ -12,19 +12,14 @@ const ROWS_A_TASK: u32 = 64;
 
 /// Codes that a graph lacks, one after another.
 #[derive(Clone, Debug, Default)]
-pub(super) struct NewCodes {
+pub(crate) struct NewCodes {
     /// Of the rows that join.
-    pub(super) walk: Vec<i8>,
+    pub(crate) walk: Vec<i8>,
     /// Of all rows that have none; empty where links are chosen by the codes that walks compare.
-    pub(super) build: Vec<i8>,
+    pub(crate) build: Vec<i8>,
 }
 
 impl NewCodes {
-    /// Those that links are chosen by.
-    pub(super) fn of_builds(&self, graph: &Graph) -> &[i8] {
-        if graph.has_build_codes() { &self.build } else { &self.walk }
-    }
-
     pub(super) fn memory_bytes(&self) -> usize {
         self.walk.capacity() + self.build.capacity()
     }

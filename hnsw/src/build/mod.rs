@@ -7,6 +7,7 @@
 
 mod again;
 mod back_links;
+mod chooser;
 pub(crate) mod codes;
 mod scratch;
 mod sight;
@@ -104,8 +105,8 @@ impl Graph {
         let chosen = self.with_code_if_due(rows, exec);
         let graph = chosen.as_ref().unwrap_or(self);
         let codes = codes::plan(graph, rows, end, exec);
-        let sights = sight::plan(graph, rows, codes.of_builds(graph), end, exec, scratch);
-        let lists = back_links::plan(graph, rows, codes.of_builds(graph), &sights, exec);
+        let sights = sight::plan(graph, rows, &codes, end, exec, scratch);
+        let lists = back_links::plan(graph, rows, &codes, &sights, exec);
         let chosen = chosen.map(|graph| (graph.code, graph.codes));
         BatchPlan { start, end, chosen, codes, lists }
     }
@@ -129,8 +130,8 @@ impl Graph {
         assert!(count > 0 && range.end <= len, "rows {range:?} of a graph of {len}");
         assert!(count <= BATCH_ROWS_MAX as usize, "a batch of {count} rows");
         let codes = codes::plan(self, rows, len, exec);
-        let sights = again::plan(self, rows, codes.of_builds(self), range, exec, scratch);
-        let lists = back_links::plan(self, rows, codes.of_builds(self), &sights, exec);
+        let sights = again::plan(self, rows, &codes, range, exec, scratch);
+        let lists = back_links::plan(self, rows, &codes, &sights, exec);
         BatchPlan { start: len, end: len, chosen: None, codes, lists }
     }
 

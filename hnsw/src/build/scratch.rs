@@ -3,9 +3,9 @@
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
+use super::chooser::Chooser;
 use crate::context::Beam;
 use crate::key::Key;
-use crate::select::Selector;
 use crate::space::Aim;
 
 /// What planning needs besides the graph: about one byte a row and thread, and some kilobytes.
@@ -20,9 +20,9 @@ pub struct BuildScratch {
 pub(crate) struct Worker {
     pub(crate) beam: Beam,
     pub(crate) aim: Aim,
+    pub(crate) chooser: Chooser,
     /// The batch's rows before the one at hand, by their distances from it.
     pub(crate) mates: Vec<Key>,
-    pub(crate) selector: Selector,
 }
 
 impl BuildScratch {
@@ -63,6 +63,6 @@ impl Worker {
         self.beam.memory_bytes()
             + self.aim.memory_bytes()
             + self.mates.capacity() * size_of::<Key>()
-            + self.selector.memory_bytes()
+            + self.chooser.memory_bytes()
     }
 }

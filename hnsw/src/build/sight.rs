@@ -2,13 +2,14 @@
 
 use std::ops::Range;
 
+use super::codes::NewCodes;
 use super::scratch::{BuildScratch, Worker};
 use crate::executor::Executor;
 use crate::graph::Graph;
 use crate::key::Key;
 use crate::layer::layer_of;
 use crate::rows::Rows;
-use crate::space::{Measured, Space};
+use crate::space::{Linked, Space};
 use crate::walk::Walk;
 
 /// Rows a thread takes at a time.
@@ -26,13 +27,13 @@ pub(super) struct Sight {
 pub(super) fn plan(
     graph: &Graph,
     rows: &Rows<'_>,
-    codes: &[i8],
+    codes: &NewCodes,
     end: u32,
     exec: &Executor,
     scratch: &BuildScratch,
 ) -> Vec<Sight> {
     of_rows(graph.len()..end, exec, scratch, |row, worker, sights| {
-        graph.measure_batch(rows, codes, PlanRow { graph, row, worker, sights });
+        graph.measure_build(rows, codes, PlanRow { graph, row, worker, sights });
     })
 }
 
@@ -58,7 +59,7 @@ pub(super) fn of_rows(
     planned.into_iter().flatten().collect()
 }
 
-/// The links of one row, chosen in the space of its rows.
+/// The links of one row.
 struct PlanRow<'a, 'o> {
     graph: &'a Graph,
     row: u32,
@@ -66,16 +67,16 @@ struct PlanRow<'a, 'o> {
     sights: &'o mut Vec<Sight>,
 }
 
-impl Measured for PlanRow<'_, '_> {
+impl Linked for PlanRow<'_, '_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<P: Space>(self, space: P) {
+    fn run<W: Space, L: Space, const SAME: bool>(self, space: W, link: L) {
         let Self { graph, row, worker, sights } = self;
         let params = &graph.params;
         let width = params.ef_construction as usize;
         let top = layer_of(params.seed, row, params.m);
-        let Worker { beam, aim, mates, selector } = worker;
+        let Worker { beam, aim, mates, chooser } = worker;
         space.aim(row, aim);
         beam.fresh.clear();
         beam.fresh.extend(graph.len()..row);
@@ -100,7 +101,8 @@ impl Measured for PlanRow<'_, '_> {
                     beam.pool.insert(mate);
                 }
             }
-            let links = selector.select(space, row, beam.pool.keys(), usize::from(params.m));
+            let (found, m) = (beam.pool.keys(), usize::from(params.m));
+            let links = chooser.choose::<_, SAME>(link, row, found, &[], m);
             sights.push(Sight { row, layer, links: links.into() });
         }
     }

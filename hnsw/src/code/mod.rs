@@ -100,7 +100,7 @@ impl Code {
         }
     }
 
-    /// What a build compares where walks compare this: the same, but bytes where the code is a
+    /// What links are chosen by where walks compare this: the same, but bytes where the code is a
     /// coarse estimate, which would take links for long that are short, and drop ones that lead
     /// where no other does.
     #[must_use]
@@ -108,6 +108,16 @@ impl Code {
         match (self, metric) {
             (Self::Sq4, _) | (Self::Bit, Metric::L2 | Metric::Cosine | Metric::Dot) => Self::Sq8,
             (Self::None | Self::Sq8 | Self::F16, _) | (Self::Bit, Metric::Hamming) => self,
+        }
+    }
+
+    /// The narrowest beam for `k` rows. Where estimates are coarse, some of the rows in it are
+    /// there by mistake, and it has to hold more than are asked for.
+    #[must_use]
+    pub(crate) const fn width_min(self, k: usize, metric: Metric) -> usize {
+        match (self, metric) {
+            (Self::None | Self::Sq8 | Self::F16, _) | (Self::Bit, Metric::Hamming) => k,
+            (Self::Sq4 | Self::Bit, _) => k.saturating_add(k.div_ceil(4)),
         }
     }
 

@@ -1,0 +1,57 @@
+//! Links chosen of what a walk found, by distances that may be finer than the walk's.
+
+use crate::key::Key;
+use crate::select::Selector;
+use crate::space::{Aim, Space};
+
+/// Chooses links, reusing its memory.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Chooser {
+    aim: Aim,
+    rows: Vec<u32>,
+    /// What is chosen of, nearest first.
+    candidates: Vec<Key>,
+    selector: Selector,
+}
+
+impl Chooser {
+    /// At most `count` of what a walk from `row` found, nearest first, and of rows that it is
+    /// linked to. What was found counts as it was measured where the walk was in this space,
+    /// `SAME`; else it is measured again.
+    #[inline(always)]
+    pub(crate) fn choose<L: Space, const SAME: bool>(
+        &mut self,
+        link: L,
+        row: u32,
+        found: &[Key],
+        linked: &[u32],
+        count: usize,
+    ) -> &[Key] {
+        if SAME && linked.is_empty() {
+            return self.selector.select(link, row, found, count);
+        }
+        let Self { aim, rows, candidates, selector } = self;
+        let is_new = |key: &&Key| key.row() != row && !linked.contains(&key.row());
+        rows.clear();
+        rows.extend_from_slice(linked);
+        candidates.clear();
+        if SAME {
+            candidates.extend(found.iter().filter(is_new));
+        } else {
+            rows.extend(found.iter().filter(is_new).map(|key| key.row()));
+        }
+        for &row in &*rows {
+            link.prefetch(row);
+        }
+        link.aim(row, aim);
+        link.each(aim, rows, |key| candidates.push(key));
+        candidates.sort_unstable();
+        selector.select(link, row, candidates, count)
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let Self { aim, rows, candidates, selector } = self;
+        let lists = size_of::<u32>() * rows.capacity() + size_of::<Key>() * candidates.capacity();
+        aim.memory_bytes() + lists + selector.memory_bytes()
+    }
+}
