@@ -290,7 +290,7 @@ fn nearest<V: Deref<Target = [u8]>>(
     let count = collection.row_count();
     let live_count = usize::try_from(collection.live_count()).unwrap_or(usize::MAX);
     let k = k.min(live_count);
-    let ef = ef.max(k);
+    let ef = collection.graph().beam_width(k, ef);
     let is_live = |row: u32| collection.is_live(row);
     let live: Option<&dyn Fn(u32) -> bool> =
         if collection.dead_count() == 0 { None } else { Some(&is_live) };

@@ -15,11 +15,11 @@ impl Graph {
     /// row number.
     ///
     /// `query` is `dims` floats, or a stride with zeros at its end; of unit length for cosine. `ef`
-    /// is raised to `k`, over codes of half a byte or a bit to a quarter more; the wider, the
-    /// better the answer and the slower. Rows for which `live` is false lead the walk on but are
-    /// not returned and do not count for `ef`. The answer may be shorter than `k`: when fewer rows
-    /// are in the graph or live, and when some cannot be reached; who needs exactly `k` turns to
-    /// [`crate::exact`]. Rows after the graph's last are not looked at.
+    /// is raised to [`beam_width`](Self::beam_width); the wider, the better the answer and the
+    /// slower. Rows for which `live` is false lead the walk on but are not returned and do not
+    /// count for `ef`. The answer may be shorter than `k`: when fewer rows are in the graph or
+    /// live, and when some cannot be reached; who needs exactly `k` turns to [`crate::exact`]. Rows
+    /// after the graph's last are not looked at.
     ///
     /// Cost: about `20 * ef` distances on a graph of `m` 16; with most rows dead, up to one a row.
     /// Allocates only while `context` is not yet as large as this search needs.
@@ -46,10 +46,17 @@ impl Graph {
             self.params.dims,
         );
         context.beam.effort = Effort::default();
-        let width = ef.max(self.code.width_min(k, self.params.metric));
+        let width = self.beam_width(k, ef);
         if let Some(search) = Search::new(self, rows, query, (k, width), live, context, out) {
             self.measure(rows, search);
         }
+    }
+
+    /// How many rows the beam of a search for `k` rows holds where it is to hold `ef`, in a graph
+    /// that has as many: at least `k`, and over codes of half a byte or a bit a quarter more.
+    #[must_use]
+    pub fn beam_width(&self, k: usize, ef: usize) -> usize {
+        ef.max(self.code.width_min(k, self.params.metric))
     }
 
     pub(crate) fn check_rows(&self, rows: &Rows<'_>) {
