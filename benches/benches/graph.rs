@@ -1,7 +1,8 @@
 //! Building a graph and searching it, on vectors around centres.
 //!
 //! Every build is held to the bytes of the first, whatever its threads; every beam to its least
-//! recall, which is printed beside its name: speed without recall says nothing.
+//! recall, which is printed beside its name: speed without recall says nothing. So is what its
+//! walks cost; with feature `counters`, also what they looked up and read.
 
 #![forbid(unsafe_code)]
 
@@ -10,7 +11,7 @@ use std::ops::ControlFlow;
 
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput};
 use gannet_benches::{Vectors, recall};
-use gannet_hnsw::{Executor, Graph, Metric, Neighbor, Params, Rows, SearchContext, exact};
+use gannet_hnsw::{Effort, Executor, Graph, Metric, Neighbor, Params, Rows, SearchContext, exact};
 
 const SEED: u64 = 2;
 const DIMS: u32 = 64;
@@ -83,21 +84,51 @@ fn time_searches(criterion: &mut Criterion, vectors: &Vectors, rows: &Rows<'_>, 
         let mut search = |query: &[f32], found: &mut Vec<Neighbor>| {
             found.clear();
             graph.search(rows, query, K, ef, None, &mut context, found);
+            context.effort()
         };
+        let mut efforts = Vec::new();
         let answer = |(query, truth): (&&[f32], &Vec<Neighbor>)| {
             let mut found = Vec::new();
-            search(query, &mut found);
+            efforts.push(search(query, &mut found));
             assert_eq!(found.len(), K, "rows found");
             (found, truth.clone())
         };
         let answers: Vec<_> = queries.iter().zip(&truths).map(answer).collect();
         let recall = recall(&answers);
-        eprintln!("graph/search/{metric}/ef {ef}: recall@{K} {recall:.4} of {ROWS} rows");
+        eprintln!(
+            "graph/search/{metric}/ef {ef}: recall@{K} {recall:.4} of {ROWS} rows; a query {}",
+            cost(&efforts),
+        );
         assert!(recall >= least, "recall {recall} at ef {ef}: expected {least}");
         let mut found = Vec::with_capacity(K);
         group.bench_function(BenchmarkId::new("ef", ef), |bencher| {
-            bencher.iter(|| queries.iter().for_each(|query| search(black_box(query), &mut found)));
+            bencher.iter(|| {
+                for query in &queries {
+                    black_box(search(black_box(query), &mut found));
+                }
+            });
         });
     }
     group.finish();
+}
+
+/// What searches cost, on average.
+fn cost(efforts: &[Effort]) -> String {
+    let mean = |count: fn(&Effort) -> u64| {
+        efforts.iter().map(count).sum::<u64>() / u64::try_from(efforts.len()).expect("a count")
+    };
+    let cost = format!(
+        "{} hops, {} distances, {} on upper layers, {} ranked",
+        mean(|effort| effort.hops.into()),
+        mean(|effort| effort.distances.into()),
+        mean(|effort| effort.upper_distances.into()),
+        mean(|effort| effort.ranked.into()),
+    );
+    #[cfg(feature = "counters")]
+    let cost = format!(
+        "{cost}, {} looked up among those seen, {} bytes read",
+        mean(|effort| effort.visited_tests.into()),
+        mean(|effort| effort.bytes),
+    );
+    cost
 }
