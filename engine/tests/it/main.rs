@@ -12,8 +12,6 @@ mod damage;
 mod disk;
 mod faults;
 mod faulty;
-#[cfg(feature = "std")]
-mod full_disk;
 mod gathering;
 mod history;
 mod input;

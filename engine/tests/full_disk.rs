@@ -1,12 +1,34 @@
 //! Checkpoints and commits on a disk that is full.
+//!
+//! A program of their own, and one test at a time: a process that is being started has the files of
+//! its parent open until it becomes another program, and so long a removed file keeps its room.
 
-use crate::checkpoints::put;
-use crate::contents::checkpoint;
+#![cfg(feature = "std")]
+#![expect(clippy::unwrap_used, reason = "where a test unwraps what is not there it should fail")]
+
 use gannet::storage::{DirOptions, Storage};
-use gannet::{CommitError, Config, Database, StdStorage, WriteBatch};
+use gannet::{CheckpointReport, CommitError, Config, Database, StdStorage, WriteBatch};
 use gannet_testkit::mount::Mount;
 use std::io::Write;
+use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Held by a test from before its mount until after it.
+fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn put(key: &str, value: &[u8]) -> WriteBatch {
+    let mut batch = WriteBatch::new();
+    batch.put("kv", key.as_bytes(), value);
+    batch
+}
+
+fn checkpoint(db: &Database<StdStorage>) -> CheckpointReport {
+    db.checkpoint(&mut |_| ControlFlow::Continue(())).unwrap()
+}
 
 /// A disk of so many bytes, if one can be had, and how a database on it is tried.
 fn small_disk(len_bytes: u64) -> Option<(Mount, StdStorage, Config)> {
@@ -20,6 +42,7 @@ fn small_disk(len_bytes: u64) -> Option<(Mount, StdStorage, Config)> {
 #[test]
 #[expect(clippy::disallowed_methods, reason = "somebody else writes to the disk")]
 fn a_checkpoint_fits_a_full_disk() {
+    let _alone = alone();
     let Some((mount, storage, mut config)) = small_disk(12 << 20) else { return };
     // Those of its own would be in the way here.
     config.log_bytes_max = 1 << 40;
@@ -55,6 +78,7 @@ fn a_checkpoint_fits_a_full_disk() {
 
 #[test]
 fn a_checkpoint_on_a_full_disk_writes_each_table_once() {
+    let _alone = alone();
     let Some((mount, storage, mut config)) = small_disk(32 << 20) else { return };
     config.checkpoint_bytes = 1 << 40;
     let db = Database::open(storage, config).unwrap();
@@ -81,6 +105,7 @@ fn a_checkpoint_on_a_full_disk_writes_each_table_once() {
 
 #[test]
 fn the_reserve_gives_way_to_commits_where_no_checkpoint_would_help() {
+    let _alone = alone();
     let Some((mount, storage, config)) = small_disk(16 << 20) else { return };
     let db = Database::open(storage, config).unwrap();
     db.commit(put("k", b"v")).unwrap();

@@ -1,6 +1,14 @@
 //! File systems that are full, or refuse writes.
+//!
+//! A program of their own, and one test at a time: a process that is being started has the files of
+//! its parent open until it becomes another program. So long a removed file keeps its room, and a
+//! file system cannot be made read-only.
 
-use crate::{at_once, block, mark, mounted, name, open, refusal};
+#![cfg(target_os = "linux")]
+
+mod fixture;
+
+use fixture::{at_once, block, mark, mounted, name, open, refusal};
 use gannet_backend_std::StdStorage;
 use gannet_storage::{
     DirOptions, Durability, Error, ErrorKind, LOCK_NAME, Op, ReadFile, SealedFile, Storage, Write,
@@ -8,9 +16,17 @@ use gannet_storage::{
 };
 use gannet_testkit::mount::Mount;
 use std::fs;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Held by a test from before its mount until after it.
+fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 #[test]
 fn a_full_disk_is_no_space_and_what_was_written_before_stays() {
+    let _alone = alone();
     // Room for six entries, the root being one.
     let Some(mount) = mounted(Mount::tmpfs_with(64 << 10, "nr_inodes=6")) else { return };
     let dir = mount.path().join("db");
@@ -44,6 +60,7 @@ fn a_full_disk_is_no_space_and_what_was_written_before_stays() {
 
 #[test]
 fn a_new_directory_on_a_disk_without_a_free_block_opens() {
+    let _alone = alone();
     let Some(mount) = mounted(Mount::tmpfs(64 << 10)) else { return };
     let dir = mount.path().join("db");
     fs::create_dir(&dir).expect("made");
@@ -57,6 +74,7 @@ fn a_new_directory_on_a_disk_without_a_free_block_opens() {
 
 #[test]
 fn a_read_only_file_system_opens_where_a_lock_is_and_refuses_what_writes() {
+    let _alone = alone();
     let Some(mount) = mounted(Mount::tmpfs(256 << 10)) else { return };
     let (full, empty) = (mount.path().join("full"), mount.path().join("empty"));
     let bare = mount.path().join("bare");
