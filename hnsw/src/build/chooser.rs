@@ -27,7 +27,9 @@ impl Chooser {
         linked: &[u32],
         count: usize,
     ) -> &[Key] {
-        if SAME && linked.is_empty() {
+        // Of a row that is in the graph already, the walk finds the row itself as well.
+        let has_itself = || found.iter().any(|key| key.row() == row);
+        if SAME && linked.is_empty() && !has_itself() {
             return self.selector.select(link, row, found, count);
         }
         let Self { aim, rows, candidates, selector } = self;

@@ -294,6 +294,24 @@ fn linking_anew_finds_more_and_is_the_same_on_any_threads_and_instruction_sets()
     }
 }
 
+/// The first row of a layer is alone there, with no links, and meets itself.
+#[test]
+fn linking_anew_never_links_a_row_to_itself() {
+    for code in [Code::None, Code::Sq8, Code::Sq4] {
+        let vectors = Vectors::clustered(18, 150, 6, 9);
+        for len in 1..150 {
+            let params = Params { code: code.into(), ..params(6, Metric::L2) };
+            let mut graph = Graph::new(params);
+            vectors.insert_until(&mut graph, len, &Executor::Serial);
+            let proceed = &mut |_| ControlFlow::Continue(());
+            let flow = vectors.with_rows(|rows| graph.relink(rows, &Executor::Serial, proceed));
+            assert!(flow.is_continue());
+            let back = Graph::decode(&image(&graph), len, graph.params());
+            assert!(back.is_ok(), "{code}, {len} rows: {}", back.unwrap_err());
+        }
+    }
+}
+
 #[test]
 fn linking_anew_ends_where_it_is_told_to_with_a_whole_graph() {
     let vectors = Vectors::clustered(17, 2500, 6, 9);
