@@ -11,7 +11,9 @@ use std::ops::ControlFlow;
 
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput};
 use gannet_benches::{Vectors, recall};
-use gannet_hnsw::{Effort, Executor, Graph, Metric, Neighbor, Params, Rows, SearchContext, exact};
+use gannet_hnsw::{
+    Allowed, Effort, Executor, Graph, Metric, Neighbor, Params, Rows, SearchContext, exact,
+};
 
 const SEED: u64 = 2;
 const DIMS: u32 = 64;
@@ -83,7 +85,7 @@ fn time_searches(criterion: &mut Criterion, vectors: &Vectors, rows: &Rows<'_>, 
     for (ef, least) in BEAMS {
         let mut search = |query: &[f32], found: &mut Vec<Neighbor>| {
             found.clear();
-            graph.search(rows, query, K, ef, None, &mut context, found);
+            graph.search(rows, query, K, ef, Allowed::All, &mut context, found);
             context.effort()
         };
         let mut efforts = Vec::new();

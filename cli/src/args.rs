@@ -45,7 +45,7 @@ pub(crate) enum Verb {
     Get(GetArgs),
     /// Set a key to a value; the database is created if it is not there
     Put(PutArgs),
-    /// Delete a key, or with --collection the row of an id
+    /// Delete keys, or with --collection the rows of ids, all of them or none
     Delete(DeleteArgs),
     /// Print what a database holds and what it found when it was opened
     Stats(DatabaseArgs),
@@ -55,6 +55,8 @@ pub(crate) enum Verb {
     Compact(DatabaseArgs),
     /// Rebuild the graph of a collection, so that searches find more with the same beam
     Optimize(OptimizeArgs),
+    /// Measure what share of the true nearest rows searches of a collection find
+    Probe(ProbeArgs),
     /// Read every byte that has a checksum, and name each fault
     Verify(DatabaseArgs),
     /// Read the media of an open database at a steady pace, and name each fault
@@ -231,6 +233,9 @@ pub(crate) struct ImportArgs {
     /// What searches compare in place of vectors [default: auto, or that of the collection]
     #[arg(long, value_parser = code())]
     pub(crate) code: Option<CodeChoice>,
+    /// Take all rows of the file: replace those that were imported before, insert the others
+    #[arg(long)]
+    pub(crate) upsert: bool,
     /// Print "acked <rows in the collection> <lsn>" after each commit
     #[arg(long)]
     pub(crate) print_acks: bool,
@@ -264,6 +269,10 @@ pub(crate) struct SearchArgs {
     /// Look at every row instead of walking the graph
     #[arg(long)]
     pub(crate) exact: bool,
+    /// Find the rows of these ids alone: a file with an id a line, as `get` and `delete` take them.
+    /// Recall is then that of the nearest among these rows, found by looking at each of them
+    #[arg(long, value_name = "FILE", conflicts_with = "truth")]
+    pub(crate) ids: Option<PathBuf>,
     /// Queries a call, answered together by all threads [default: one, and each thread its own]
     #[arg(long, value_name = "QUERIES", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) batch: Option<u32>,
@@ -286,6 +295,19 @@ pub(crate) struct OptimizeArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct ProbeArgs {
+    #[command(flatten)]
+    pub(crate) database: DatabaseArgs,
+    /// Name of the collection
+    #[arg(long, value_name = "NAME")]
+    pub(crate) collection: String,
+    /// Rows to take as queries, chosen by chance, at most 100000
+    #[arg(long, value_name = "N", default_value_t = 500,
+          value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) queries: u32,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct GetArgs {
     #[command(flatten)]
     pub(crate) database: DatabaseArgs,
@@ -299,9 +321,15 @@ pub(crate) struct GetArgs {
 #[derive(Debug, Args)]
 pub(crate) struct DeleteArgs {
     #[command(flatten)]
-    pub(crate) get: GetArgs,
+    pub(crate) database: DatabaseArgs,
     #[command(flatten)]
     pub(crate) commit: CommitArgs,
+    /// Take each KEY as the id of a row in this collection: an integer, or else its bytes
+    #[arg(long, value_name = "NAME")]
+    pub(crate) collection: Option<String>,
+    /// Keys of records, or ids of rows
+    #[arg(value_name = "KEY", required = true)]
+    pub(crate) keys: Vec<OsString>,
 }
 
 #[derive(Debug, Args)]

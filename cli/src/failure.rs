@@ -6,6 +6,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use gannet::limits::ID_LEN_BYTES_MAX;
 use gannet::storage::{Error as StorageError, Op};
 use gannet::{
     BackupError, CheckpointError, CloseError, CommitError, OpenError, ReadError, RestoreError,
@@ -83,6 +84,13 @@ pub(crate) enum Failure {
         file = file.display()
     )]
     TruthId { file: PathBuf, query: usize, id: u32, collection: String },
+    #[error("{file}: cannot be read", file = file.display())]
+    IdsFile { file: PathBuf, source: io::Error },
+    #[error(
+        "{file}: line {line} has {found} bytes: an id has 1 to {ID_LEN_BYTES_MAX}",
+        file = file.display()
+    )]
+    IdsLine { file: PathBuf, line: u64, found: usize },
     #[error("query {query} found id {id}, which an .ivecs file cannot hold")]
     OutId { query: usize, id: String },
     #[error(transparent)]

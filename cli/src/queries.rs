@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use gannet::{Answer, How, Id, Metric, SearchError, SearchOptions};
+use gannet::{Answer, How, Id, Metric, SearchError, SearchOptions, SearchPlan};
 
 use crate::database::Db;
 use crate::failure::Failure;
@@ -48,6 +48,19 @@ impl Run {
         let all: u64 = self.found.iter().map(|answer| count(&answer.how())).sum();
         let all = usize::try_from(all).unwrap_or(usize::MAX);
         units::share(all, self.found.len()).unwrap_or_default()
+    }
+
+    /// How often each plan was taken, the most frequent one first.
+    pub(crate) fn plans(&self) -> Vec<(SearchPlan, usize)> {
+        let mut counts: Vec<(SearchPlan, usize)> = Vec::new();
+        for plan in self.found.iter().map(|answer| answer.how().plan) {
+            match counts.iter_mut().find(|(other, _)| *other == plan) {
+                Some((_, count)) => *count += 1,
+                None => counts.push((plan, 1)),
+            }
+        }
+        counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        counts
     }
 }
 

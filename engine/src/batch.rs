@@ -17,6 +17,7 @@ pub struct WriteBatch {
     names: Vec<Box<str>>,
     bytes: Vec<u8>,
     floats: Vec<f32>,
+    is_bulk: bool,
 }
 
 /// An operation, its name and data by place in the batch.
@@ -25,6 +26,7 @@ enum Op {
     CreateCollection { name: usize, params: Params },
     Insert { name: usize, id: Id, vector: Range<usize>, replace: bool },
     DeleteRow { name: usize, id: Id },
+    Cut { collection: u32 },
     Put { name: usize, key: Range<usize>, value: Range<usize> },
     Delete { name: usize, key: Range<usize> },
 }
@@ -35,6 +37,7 @@ pub(crate) enum Change<'a> {
     CreateCollection { name: &'a str, params: &'a Params },
     Insert { collection: &'a str, id: &'a Id, vector: &'a [f32], replace: bool },
     DeleteRow { collection: &'a str, id: &'a Id },
+    Cut { collection: u32 },
     Put { keyspace: &'a str, key: &'a [u8], value: &'a [u8] },
     Delete { keyspace: &'a str, key: &'a [u8] },
 }
@@ -83,6 +86,32 @@ impl WriteBatch {
         self.ops.push(Op::Delete { name, key });
     }
 
+    /// Says whether this is part of a bulk import: one that does not wait while more than
+    /// [`Config::max_pending_rows`](crate::Config::max_pending_rows) rows are still to be put into a
+    /// graph. Searches look at all of these rows one by one, until the graph holds them.
+    pub fn set_bulk(&mut self, is_bulk: bool) {
+        self.is_bulk = is_bulk;
+    }
+
+    /// Ends a batch of changes of a collection's graph here.
+    pub(crate) fn cut(&mut self, collection: u32) {
+        self.ops.push(Op::Cut { collection });
+    }
+
+    /// Collections with rows that it adds, unless it is one that does not wait for graphs.
+    pub(crate) fn collections_to_learn(&self) -> impl Iterator<Item = &str> {
+        let mut names: Vec<usize> = Vec::new();
+        for op in &self.ops {
+            if let Op::Insert { name, .. } = op
+                && !self.is_bulk
+                && !names.contains(name)
+            {
+                names.push(*name);
+            }
+        }
+        names.into_iter().map(|name| &*self.names[name])
+    }
+
     /// Number of operations.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -117,6 +146,7 @@ impl WriteBatch {
                 replace: *replace,
             },
             Op::DeleteRow { name, id } => Change::DeleteRow { collection: &self.names[*name], id },
+            Op::Cut { collection } => Change::Cut { collection: *collection },
             Op::Put { name, key, value } => Change::Put {
                 keyspace: &self.names[*name],
                 key: &self.bytes[key.clone()],

@@ -54,6 +54,9 @@ pub enum RecoveryMode {
 /// | `checkpoint_on_close` | no | no | no |
 /// | `checkpoint_readback` | no | no | yes |
 /// | `log_compression` | no | no | no |
+/// | `max_pending_rows` | 8192 | 8192 | 8192 |
+/// | `probes_per_minute` | 0 | 0 | 0 |
+/// | `recall_target` | none | none | none |
 /// | `threads` | 0 | 0 | 0 |
 /// | `recovery` | `Strict` | `Strict` | `Strict` |
 ///
@@ -81,7 +84,7 @@ pub struct Config {
     /// Bytes of records that are not acknowledged, beyond which committers wait, 4 KiB to 1 GiB.
     pub inflight_bytes_max: usize,
     /// A checkpoint is made when records of so many bytes were logged since the one before, 64 KiB
-    /// to 1 TiB. Such a checkpoint puts no rows into graphs.
+    /// to 1 TiB.
     pub checkpoint_bytes: u64,
     /// A checkpoint is also made when the log since the one before takes half of so many bytes on
     /// the disk; while one is being made, commits wait where the log takes all of it. 1 MiB to
@@ -98,6 +101,19 @@ pub struct Config {
     /// Groups of more than 4 KiB are compressed in the log (lz4), where that makes them shorter by
     /// an eighth. Less is written and read back, at the price of the time that compressing takes.
     pub log_compression: bool,
+    /// Rows of a collection that its graph is still to take in or to let go of, beyond which those
+    /// who insert wait, 1 to 2^31; bulk batches do not
+    /// ([`WriteBatch::set_bulk`](crate::WriteBatch::set_bulk)). Searches look at rows that are
+    /// still to come one by one.
+    pub max_pending_rows: u32,
+    /// Searches a minute by which a thread of the database measures the recall of each collection,
+    /// 0 for none, at most 6,000: see [`CollectionStats::recall`](crate::CollectionStats::recall).
+    /// Each looks at every row.
+    pub probes_per_minute: u32,
+    /// Where probes say that a collection's recall is below this, with a confidence of 95 %, its
+    /// graph is optimized by itself, as [`Database::optimize`](crate::Database::optimize) does;
+    /// above 0 and below 1.
+    pub recall_target: Option<f32>,
     /// Threads of parallel loops (log scan, graph building, checks); 0 means one a core. 1 means
     /// that everything runs on the caller's thread, also what else a thread of the database does:
     /// see [`Database::tend`](crate::Database::tend).
@@ -134,6 +150,9 @@ impl Config {
             checkpoint_on_close: false,
             checkpoint_readback: false,
             log_compression: false,
+            max_pending_rows: 8192,
+            probes_per_minute: 0,
+            recall_target: None,
             threads: 0,
             recovery: RecoveryMode::Strict,
             chance: Arc::new(SystemChance),
@@ -174,6 +193,11 @@ impl Config {
         check("inflight_bytes_max", in_flight, 4 * KIB..=GIB)?;
         check("checkpoint_bytes", self.checkpoint_bytes, 64 * KIB..=1024 * GIB)?;
         check("log_bytes_max", self.log_bytes_max, 1024 * KIB..=1024 * GIB)?;
+        check("max_pending_rows", self.max_pending_rows.into(), 1..=1 << 31)?;
+        check("probes_per_minute", self.probes_per_minute.into(), 0..=6000)?;
+        if let Some(found) = self.recall_target.filter(|&target| !(target > 0.0 && target < 1.0)) {
+            return Err(ConfigError::Share { field: "recall_target", found });
+        }
         let ages = 1_000_000..=365 * 86_400 * 1_000_000;
         check("checkpoint_age, in us,", micros(self.checkpoint_age), ages)?;
         if !self.segment_bytes.is_multiple_of(BLOCK_SIZE as u64) {
@@ -191,7 +215,7 @@ impl Default for Config {
 }
 
 /// A setting that is out of its range.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
     /// Too small or too large.
@@ -203,6 +227,14 @@ pub enum ConfigError {
         found: u64,
         /// What may be asked for.
         range: RangeInclusive<u64>,
+    },
+    /// No share: not above 0 and below 1.
+    #[error("{field} is {found}: it must be above 0 and below 1")]
+    Share {
+        /// The field.
+        field: &'static str,
+        /// What was asked for.
+        found: f32,
     },
     /// Not a multiple of the block.
     #[error("{field} is {found}: it must be whole blocks of 4096")]
@@ -223,7 +255,9 @@ mod tests {
         let mut config = Config::balanced();
         change(&mut config);
         config.validate().err().map(|error| match error {
-            ConfigError::Range { field, .. } | ConfigError::WholeBlocks { field, .. } => field,
+            ConfigError::Range { field, .. }
+            | ConfigError::Share { field, .. }
+            | ConfigError::WholeBlocks { field, .. } => field,
         })
     }
 
@@ -241,6 +275,8 @@ mod tests {
             assert_eq!((config.group_delay_us, config.group_bytes_max), (0, 1 << 20));
             assert_eq!((config.inflight_bytes_max, config.threads), (64 << 20, 0));
             assert!(!config.log_compression);
+            assert_eq!(config.max_pending_rows, 8192);
+            assert_eq!((config.probes_per_minute, config.recall_target), (0, None));
             assert_eq!(config.recovery, RecoveryMode::Strict);
             assert_eq!((config.checkpoint_bytes, config.log_bytes_max), (64 << 20, 512 << 20));
             assert_eq!(config.checkpoint_age, Duration::from_mins(10));
@@ -268,6 +304,13 @@ mod tests {
         assert_eq!(refused(|c| c.inflight_bytes_max = 0), Some("inflight_bytes_max"));
         assert_eq!(refused(|c| c.checkpoint_bytes = 0), Some("checkpoint_bytes"));
         assert_eq!(refused(|c| c.log_bytes_max = 0), Some("log_bytes_max"));
+        assert_eq!(refused(|c| c.probes_per_minute = 6001), Some("probes_per_minute"));
+        for (target, good) in [(0.0, false), (0.5, true), (1.0, false), (f32::NAN, false)] {
+            let found = refused(|c| c.recall_target = Some(target));
+            assert_eq!(found.is_none(), good, "{target}");
+        }
+        assert_eq!(refused(|c| c.max_pending_rows = 0), Some("max_pending_rows"));
+        assert_eq!(refused(|c| c.max_pending_rows = u32::MAX), Some("max_pending_rows"));
         assert_eq!(refused(|c| c.checkpoint_age = zero), Some("checkpoint_age, in us,"));
     }
 

@@ -4,6 +4,7 @@
 //! searching in `search`, checkpoints in `checkpoint`.
 
 use crate::backup::Pins;
+use crate::chance::Chance;
 use crate::checkpoint::reserve::Reserve;
 use crate::checkpoint::schedule::Schedule;
 use crate::clock::Clock;
@@ -11,12 +12,14 @@ use crate::commit::queue::Queue;
 use crate::config::{Config, Durability};
 use crate::error::{CloseError, OpenError, ReadError};
 use crate::id::Id;
+use crate::indexer::{Indexer, Indexing};
 use crate::keeper::Keeper;
 use crate::log::writer::{AppendError, LogWriter};
 use crate::manifest::Manifest;
 use crate::metrics::Metrics;
 use crate::names::Names;
 use crate::open::{RecoveryReport, recover_database};
+use crate::probe::Probes;
 use crate::root;
 use crate::state::State;
 use crate::sync::{AtomicBool, Condvar, Mutex, Ordering, RwLock};
@@ -32,7 +35,8 @@ pub(crate) type ViewOf<S> = <<S as Storage>::Sealed as SealedFile>::View;
 /// An open database. Shared by reference between threads; closed with [`close`](Self::close), or by
 /// being dropped, which loses nothing that was acknowledged.
 pub struct Database<S: Storage> {
-    // In this order: the keeper ends before the rest goes.
+    // In this order: the threads end before the rest goes.
+    pub(crate) indexer: Option<Indexer<S>>,
     pub(crate) keeper: Option<Keeper<S>>,
     pub(crate) core: Arc<Core<S>>,
 }
@@ -43,6 +47,9 @@ pub(crate) struct Core<S: Storage> {
     pub(crate) workers: Workers,
     /// Held by whoever makes a checkpoint or works on its files.
     pub(crate) upkeep: Mutex<()>,
+    pub(crate) indexing: Indexing,
+    pub(crate) probes: Mutex<Probes>,
+    pub(crate) chance: Arc<dyn Chance>,
     pub(crate) names: Arc<Names>,
     pub(crate) reserve: Reserve,
     /// What a checkpoint wrote is read from the media before it is published.
@@ -124,6 +131,9 @@ impl<S: Storage> Database<S> {
             metrics,
             workers,
             upkeep: Mutex::new(()),
+            indexing: Indexing::new(config.max_pending_rows),
+            probes: Mutex::new(Probes::new(config.probes_per_minute, config.recall_target)),
+            chance: Arc::clone(&config.chance),
             names,
             reserve: Reserve::default(),
             reads_back: config.checkpoint_readback,
@@ -141,8 +151,10 @@ impl<S: Storage> Database<S> {
             poisoned: AtomicBool::new(false),
         };
         let core = Arc::new(core);
-        let keeper = if config.threads == 1 { None } else { Some(Keeper::start(&core)?) };
-        Ok(Self { keeper, core })
+        let has_threads = config.threads != 1;
+        let keeper = if has_threads { Some(Keeper::start(&core)?) } else { None };
+        let indexer = if has_threads { Some(Indexer::start(&core)?) } else { None };
+        Ok(Self { indexer, keeper, core })
     }
 
     /// The storage it was opened with.
@@ -225,7 +237,7 @@ impl<S: Storage> Database<S> {
         let state = self.core.state.read();
         let unknown = || ReadError::UnknownCollection { name: collection.to_owned() };
         let collection = state.collection(collection).ok_or_else(unknown)?;
-        Ok(collection.row_of(id).map(|row| collection.vector(row)))
+        Ok(collection.row_of(id).map(|row| collection.now().vector(row)))
     }
 
     /// Ends work in order: makes a checkpoint if
@@ -235,6 +247,7 @@ impl<S: Storage> Database<S> {
     /// # Errors
     /// [`CloseError`]. Nothing that was acknowledged is lost by that.
     pub fn close(self) -> Result<(), CloseError> {
+        drop(self.indexer);
         self.core.flush_waiting();
         drop(self.keeper);
         if self.core.check_poison().is_err() {

@@ -4,13 +4,14 @@
 //! makes the next segment, and the reserve, ahead of need; gives the last group a witness when the
 //! log is idle; begins the checkpoints that are due. All of that is [`Database::tend`], which a
 //! thread of the keeper calls when something is due, or, where there is to be no thread, the owner
-//! of the database. Of a thread's own are checkpoints alone: they take long.
+//! of the database. On threads of their own are checkpoints and the indexer: they take long.
 
 use crate::commit::queue::{Queue, SpareWork};
 use crate::database::{Core, Database};
 use crate::error::{CommitError, OpenError};
 use crate::log::writer::{AppendError, make_spare};
 use crate::sync::Ordering;
+use gannet_hnsw::BuildScratch;
 use gannet_storage::Storage;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
@@ -55,7 +56,7 @@ impl<S: Storage> Drop for Keeper<S> {
 impl<S: Storage> Database<S> {
     /// Does what is due: writes what was submitted, syncs buffered commits that are old enough,
     /// makes the next log segment, gives the last commit of an idle log a witness, makes a
-    /// checkpoint. Threads of the database do this by themselves, unless
+    /// checkpoint, puts rows into graphs. Threads of the database do this by themselves, unless
     /// [`Config::threads`](crate::Config::threads) is 1: then it is for the caller to do, now and
     /// then.
     ///
@@ -68,6 +69,9 @@ impl<S: Storage> Database<S> {
         if self.keeper.is_none() && core.begin_due_checkpoint() {
             // A failure is in the statistics, and tried again.
             core.scheduled_checkpoint();
+        }
+        if self.indexer.is_none() {
+            core.learn_what_is_due(&mut BuildScratch::new());
         }
         Ok(())
     }

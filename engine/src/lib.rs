@@ -68,7 +68,9 @@ mod config;
 mod damage;
 mod database;
 mod error;
+mod filter;
 mod id;
+mod indexer;
 mod keeper;
 mod keyspace;
 pub mod limits;
@@ -77,6 +79,7 @@ mod manifest;
 mod metrics;
 mod names;
 mod open;
+mod probe;
 mod record;
 mod replay;
 mod root;
@@ -114,6 +117,8 @@ pub use database::Database;
 pub use error::{
     CheckpointError, CloseError, CommitError, OpenError, ReadError, SearchError, ShowParams,
 };
+pub use filter::Filter;
+pub use gannet_hnsw::Plan as SearchPlan;
 pub use gannet_hnsw::{
     CHOICE_ROWS_MIN, Code, CodeChoice, CodeUnknown, Metric, Params, ParamsError,
 };
@@ -123,6 +128,8 @@ pub use metrics::Distribution;
 #[cfg(mutants)]
 pub use mutants::{ALL as MUTANTS, VARIABLE as MUTANT_VARIABLE};
 pub use open::{IndexAction, RecoveryReport};
+pub use probe::RecallEstimate;
+pub use roaring;
 pub use salvage::{FileDamage, Loss, Lost, SalvageError, SalvageProgress, SalvageReport, salvage};
 pub use scrub::{ScrubOptions, ScrubProgress, ScrubReport};
 pub use search::{Answer, Ef, Hit, How, SearchOptions};

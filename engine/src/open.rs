@@ -6,7 +6,7 @@
 
 use crate::backup::Pins;
 use crate::checkpoint::reserve;
-use crate::collection::{Collection, LoadedGraph};
+use crate::collection::{LiveCollection, LoadedGraph};
 use crate::config::{Config, Durability, RecoveryMode};
 use crate::damage::{Corruption, Damage, Lsn};
 use crate::database::{ViewOf, Writer};
@@ -27,7 +27,7 @@ use crate::state::State;
 use gannet_hnsw::Executor;
 use gannet_storage::{ErrorKind, FileMeta, FileName, Storage};
 use std::fmt;
-use std::ops::{ControlFlow, RangeInclusive};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -308,7 +308,7 @@ fn load_state<S: Storage>(
         OpenError::from(Corruption::new(name, 0, Damage::Field(field)))
     };
     for entry in &manifest.collections {
-        let (collection, graph) = Collection::load(storage, database, entry, executor)?;
+        let (collection, graph) = LiveCollection::load(storage, database, entry, executor)?;
         if let LoadedGraph::Discarded(reason) = graph {
             discarded.push((entry.id, reason));
         }
@@ -328,12 +328,6 @@ fn rebuild_graph<V: std::ops::Deref<Target = [u8]>>(
     executor: &Executor,
 ) -> Option<IndexAction> {
     let collection = state.collection_mut(id)?;
-    let mut graph = gannet_hnsw::Graph::new(collection.params.clone());
-    let rows = collection.row_count();
-    let done = collection.with_rows(|all| {
-        graph.insert_until(all, rows, executor, &mut |_| ControlFlow::Continue(()))
-    });
-    debug_assert!(done.is_continue());
-    collection.set_graph(graph);
-    Some(IndexAction { collection: collection.name.clone(), reason, rows })
+    let rows = collection.rebuild_graph(executor);
+    Some(IndexAction { collection: collection.now().name.clone(), reason, rows })
 }

@@ -20,7 +20,8 @@ const DELETE_ROW: u8 = 3;
 const CREATE_KEYSPACE: u8 = 4;
 const PUT: u8 = 5;
 const DELETE: u8 = 6;
-const KIND_MAX: u8 = DELETE;
+const CUT: u8 = 7;
+const KIND_MAX: u8 = CUT;
 
 const ID_INT: u8 = 0;
 const ID_BYTES: u8 = 1;
@@ -44,6 +45,10 @@ pub(crate) enum Record<'a> {
     DeleteRow {
         collection: u32,
         row: u32,
+    },
+    /// A batch of changes of the collection's graph ends here, full or not.
+    Cut {
+        collection: u32,
     },
     CreateKeyspace {
         keyspace: u32,
@@ -109,6 +114,7 @@ impl Record<'_> {
                 out.put_u32(*collection);
                 out.put_u32(*row);
             }
+            Record::Cut { collection } => out.put_u32(*collection),
             Record::CreateKeyspace { keyspace, name } => {
                 out.put_u32(*keyspace);
                 out.put_bytes_u16(name.as_bytes());
@@ -133,6 +139,7 @@ impl Record<'_> {
             Record::CreateCollection { .. } => CREATE_COLLECTION,
             Record::Insert { .. } => INSERT,
             Record::DeleteRow { .. } => DELETE_ROW,
+            Record::Cut { .. } => CUT,
             Record::CreateKeyspace { .. } => CREATE_KEYSPACE,
             Record::Put { .. } => PUT,
             Record::Delete { .. } => DELETE,
@@ -185,6 +192,7 @@ impl<'a> Record<'a> {
                 collection: p.u32().ok_or("collection")?,
                 row: p.u32().ok_or("row")?,
             },
+            CUT => Record::Cut { collection: p.u32().ok_or("collection")? },
             CREATE_KEYSPACE => Record::CreateKeyspace {
                 keyspace: p.u32().ok_or("keyspace")?,
                 name: p.text_u16().ok_or("name")?,
@@ -267,6 +275,7 @@ mod tests {
             },
             Record::Insert { collection: 1, row: 8, replaces: None, id: Id::Int(9), vector: &[] },
             Record::DeleteRow { collection: 1, row: 7 },
+            Record::Cut { collection: 1 },
             Record::CreateKeyspace { keyspace: 2, name: "k" },
             Record::Put { keyspace: 2, key: b"key", value: b"value" },
             Record::Delete { keyspace: 2, key: b"key" },

@@ -3,13 +3,15 @@
 use crate::collection::Collection;
 use crate::database::Database;
 use crate::error::SearchError;
+use crate::filter::{Filter, Kind};
 use crate::id::Id;
 use gannet_hnsw::{
-    Executor, Metric, Neighbor, SearchContext, VectorFault, check_binary, check_finite, exact,
-    exact_batch, merge, normalise,
+    Allowed, Executor, Metric, Neighbor, Plan, RowSet, SearchContext, VectorFault, check_binary,
+    check_finite, exact, exact_batch, merge, normalise,
 };
 use gannet_storage::Storage;
 use std::ops::Deref;
+use std::sync::Arc;
 
 /// Queries that one thread answers before it takes others.
 const QUERIES_A_TASK: usize = 16;
@@ -37,7 +39,7 @@ impl From<usize> for Ef {
 }
 
 /// How to search.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SearchOptions {
     /// Neighbours asked for, at least 1. More than there are gives all.
@@ -46,13 +48,16 @@ pub struct SearchOptions {
     pub ef: Ef,
     /// Look at every row instead of walking the graph. Default false.
     pub exact: bool,
+    /// Find these rows alone. Default none: every live row. A width of beam finds about the share
+    /// of the nearest that it finds without a filter.
+    pub filter: Option<Filter>,
 }
 
 impl SearchOptions {
     /// The `k` nearest, with the defaults.
     #[must_use]
     pub const fn new(k: usize) -> Self {
-        Self { k, ef: Ef::Fixed(64), exact: false }
+        Self { k, ef: Ef::Fixed(64), exact: false, filter: None }
     }
 }
 
@@ -77,8 +82,12 @@ pub struct Answer {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct How {
-    /// Every live row was looked at, so nothing nearer was missed.
+    /// Every row that passes was looked at, so nothing nearer was missed.
     pub is_exact: bool,
+    /// How those rows were found that the graph holds.
+    pub plan: Plan,
+    /// Live rows that pass the filter; without one all live rows.
+    pub passing: u64,
     /// Width of the beam that walked the graph; 0 if none did.
     pub ef: u64,
     /// Nodes of the graph whose links were followed.
@@ -87,8 +96,8 @@ pub struct How {
     pub distances: u64,
     /// Rows found by their codes that were put in order by exact distances.
     pub ranked: u64,
-    /// Rows looked at one after the other: all live ones of an exact search, else those that the
-    /// graph does not hold yet.
+    /// Vectors of rows that were looked at one after the other: of all that pass in an exact search,
+    /// else of those among them that the graph does not hold yet.
     pub scanned: u64,
 }
 
@@ -136,11 +145,15 @@ impl<S: Storage> Database<S> {
     /// The `k` nearest vectors of a collection, nearest first, equals in order of insertion. Finds
     /// every acknowledged row at once: what the graph does not hold yet is scanned.
     ///
-    /// Returns fewer than `k` only where there are fewer. Writers wait meanwhile. An exact search
-    /// is shared out among [`Config::threads`](crate::Config::threads).
+    /// Returns fewer than `k` only where there are fewer, or fewer pass the filter. Reads one state
+    /// of the collection, and neither waits for writers nor keeps them waiting. An exact search is
+    /// shared out among [`Config::threads`](crate::Config::threads).
     ///
     /// # Errors
     /// [`SearchError`].
+    ///
+    /// # Panics
+    /// If the predicate of a filter does.
     pub fn search(
         &self,
         collection: &str,
@@ -152,11 +165,15 @@ impl<S: Storage> Database<S> {
     }
 
     /// The answers that [`search`](Self::search) gives to each of `queries`, in their order, at one
-    /// state of the collection; shared out among [`Config::threads`](crate::Config::threads).
+    /// state of the collection; shared out among [`Config::threads`](crate::Config::threads). Which
+    /// rows pass the filter is found out once for all of them.
     ///
     /// # Errors
     /// As [`search`](Self::search), of the first query that cannot be answered; then there is no
     /// answer to any.
+    ///
+    /// # Panics
+    /// As [`search`](Self::search).
     pub fn search_batch(
         &self,
         collection: &str,
@@ -185,9 +202,18 @@ impl<S: Storage> Database<S> {
             Ef::Fixed(_) | Ef::Auto(_) => {}
         }
         let core = &self.core;
-        let state = core.state.read();
         let unknown = || SearchError::UnknownCollection { name: collection.to_owned() };
-        let found = state.collection(collection).ok_or_else(unknown)?;
+        let filter = options.filter.as_ref();
+        let (now, passing) = {
+            let state = core.state.read();
+            let live = state.collection(collection).ok_or_else(unknown)?;
+            (Arc::clone(live.now()), filter.and_then(|filter| live.passing(filter)))
+        };
+        let found = &*now;
+        let passing = match filter.map(|filter| &filter.kind) {
+            Some(Kind::Predicate(passes)) => Some(found.passing(&**passes)),
+            _ => passing,
+        };
         let prepared = queries.iter().map(|query| prepare(found, query));
         let prepared = prepared.collect::<Result<Vec<_>, _>>()?;
         let hit = |n: &Neighbor| Hit { id: found.id_of(n.row), distance: n.distance };
@@ -195,9 +221,9 @@ impl<S: Storage> Database<S> {
             hits: neighbors.iter().map(hit).collect(),
             how,
         };
+        let searched = Searched { collection: found, passing: passing.as_ref(), k: options.k };
         let Some(ef) = beam(found, options) else {
-            let how = How { is_exact: true, scanned: found.live_count(), ..How::default() };
-            let lists = exact_of(found, &prepared, options.k, core.executor());
+            let (lists, how) = searched.exact(&prepared, core.executor());
             return Ok(lists.iter().map(|list| answer(list, how)).collect());
         };
         let groups = prepared.len().div_ceil(QUERIES_A_TASK);
@@ -205,7 +231,7 @@ impl<S: Storage> Database<S> {
             let mut context = core.contexts.lock().pop().unwrap_or_default();
             let queries = prepared.chunks(QUERIES_A_TASK).nth(group).expect("so many groups");
             let near = |query: &Vec<f32>| {
-                let (neighbors, how) = nearest(found, query, options.k, ef, &mut context);
+                let (neighbors, how) = searched.nearest(query, ef, &mut context);
                 answer(&neighbors, how)
             };
             let answers: Vec<_> = queries.iter().map(near).collect();
@@ -254,80 +280,84 @@ fn beam<V: Deref<Target = [u8]>>(
     }
 }
 
-/// Whether looking at every live row costs less than a walk among mostly dead ones: a walk computes
-/// about 20 distances for each unit of `ef` and each live row it meets among `count / live` others.
-fn walk_is_longer(live: usize, count: u32, ef: usize) -> bool {
-    let (live, count) = (live as u64, u64::from(count));
-    let walk = count.saturating_mul(20).saturating_mul(ef as u64);
-    2 * live < count && live.saturating_mul(live) < walk
+/// What queries are answered from.
+struct Searched<'a, V> {
+    collection: &'a Collection<V>,
+    /// Live rows that pass the filter; `None` without one.
+    passing: Option<&'a RowSet>,
+    k: usize,
 }
 
-/// The nearest of each query, every live row looked at.
-fn exact_of<V: Deref<Target = [u8]> + Send + Sync>(
-    collection: &Collection<V>,
-    queries: &[Vec<f32>],
-    k: usize,
-    executor: &Executor,
-) -> Vec<Vec<Neighbor>> {
-    let k = k.min(usize::try_from(collection.live_count()).unwrap_or(usize::MAX));
-    let is_live = |row: u32| collection.is_live(row);
-    let live: Option<&(dyn Fn(u32) -> bool + Sync)> =
-        if collection.dead_count() == 0 { None } else { Some(&is_live) };
-    let kernel = collection.graph().kernel();
-    let queries: Vec<&[f32]> = queries.iter().map(|query| &query[..]).collect();
-    collection.with_rows(|rows| {
-        exact_batch(rows, 0..collection.row_count(), &queries, k, live, kernel, executor)
-    })
-}
+impl<V: Deref<Target = [u8]> + Send + Sync> Searched<'_, V> {
+    /// The rows that may be found, in the graph or not.
+    fn rows(&self) -> &RowSet {
+        self.passing.unwrap_or(self.collection.live())
+    }
 
-fn nearest<V: Deref<Target = [u8]>>(
-    collection: &Collection<V>,
-    query: &[f32],
-    k: usize,
-    ef: usize,
-    context: &mut SearchContext,
-) -> (Vec<Neighbor>, How) {
-    let count = collection.row_count();
-    let live_count = usize::try_from(collection.live_count()).unwrap_or(usize::MAX);
-    let k = k.min(live_count);
-    let ef = collection.graph().beam_width(k, ef);
-    let is_live = |row: u32| collection.is_live(row);
-    let live: Option<&dyn Fn(u32) -> bool> =
-        if collection.dead_count() == 0 { None } else { Some(&is_live) };
-    let kernel = collection.graph().kernel();
-    let mut how = How::default();
-    let found = collection.with_rows(|rows| {
-        let scan = |range: std::ops::Range<u32>| {
-            let mut out = Vec::new();
-            exact(rows, range, query, k, live, kernel, &mut out);
-            out
+    /// The nearest of each query, every row that passes looked at.
+    fn exact(&self, queries: &[Vec<f32>], executor: &Executor) -> (Vec<Vec<Neighbor>>, How) {
+        let Self { collection, k, .. } = *self;
+        let (allowed, row_count) = (self.rows(), collection.row_count());
+        let passes = |row: u32| allowed.contains(row);
+        let live: Option<&(dyn Fn(u32) -> bool + Sync)> =
+            if allowed.count() == row_count { None } else { Some(&passes) };
+        let kernel = collection.graph().kernel();
+        let queries: Vec<&[f32]> = queries.iter().map(|query| &query[..]).collect();
+        let (rows, k) = (0..row_count, k.min(allowed.count() as usize));
+        let lists =
+            collection.with_rows(|all| exact_batch(all, rows, &queries, k, live, kernel, executor));
+        let (plan, passing) = (Plan::Exact, u64::from(allowed.count()));
+        (lists, How { is_exact: true, plan, passing, scanned: passing, ..How::default() })
+    }
+
+    /// The nearest of a query: through the graph for the rows it holds, each of the others looked
+    /// at.
+    fn nearest(
+        &self,
+        query: &[f32],
+        ef: usize,
+        context: &mut SearchContext,
+    ) -> (Vec<Neighbor>, How) {
+        let (collection, graph) = (self.collection, self.collection.graph());
+        let (joining, count) = (collection.joining(), self.rows().count());
+        let k = self.k.min(count as usize);
+        let ef = graph.beam_width(k, ef);
+        let allowed = match self.passing {
+            Some(rows) => Allowed::Only(rows),
+            None if collection.leaving().is_empty() => Allowed::All,
+            None => Allowed::AllBut(collection.leaving()),
         };
-        let scan_all = |how: &mut How| {
-            how.is_exact = true;
-            how.scanned = collection.live_count();
-            scan(0..count)
-        };
-        if walk_is_longer(live_count, count, ef) {
-            return scan_all(&mut how);
-        }
-        let graph = collection.graph();
-        let mut walked = Vec::new();
-        graph.search(rows, query, k, ef, live, context, &mut walked);
+        let passes = |row: u32| joining.contains(row) && allowed.contains(row);
+        let mut out = Vec::new();
+        let plan = collection.with_rows(|rows| {
+            let plan = graph.search(rows, query, k, ef, allowed, context, &mut out);
+            if let (Some(first), Some(last)) = (joining.iter().next(), joining.last()) {
+                let (mut waiting, mut merged) = (Vec::new(), Vec::new());
+                let all = first..last + 1;
+                exact(rows, all, query, k, Some(&passes), graph.kernel(), &mut waiting);
+                merge(&out, &waiting, k, &mut merged);
+                out = merged;
+            }
+            plan
+        });
+        let waiting = joining.iter().filter(|&row| passes(row)).count() as u64;
+        let in_graph = u64::from(count) - waiting;
         let effort = context.effort();
-        how.ef = if graph.is_empty() { 0 } else { ef as u64 };
-        how.visited = effort.hops.into();
-        how.distances = u64::from(effort.distances) + u64::from(effort.upper_distances);
-        how.ranked = effort.ranked.into();
-        let mut out = walked;
-        if graph.len() < count {
-            how.scanned = collection.live_count() - collection.live_in_graph();
-            let pending = scan(graph.len()..count);
-            let mut merged = Vec::new();
-            merge(&out, &pending, k, &mut merged);
-            out = merged;
+        let mut how = How {
+            is_exact: plan == Plan::Exact,
+            plan,
+            passing: count.into(),
+            ef: if matches!(plan, Plan::Walk | Plan::Expand) { ef as u64 } else { 0 },
+            visited: effort.hops.into(),
+            distances: u64::from(effort.distances) + u64::from(effort.upper_distances),
+            ranked: effort.ranked.into(),
+            scanned: waiting,
+        };
+        if how.is_exact {
+            // What was looked at in the graph was so in its rows, not by its links.
+            how.distances = how.distances.saturating_sub(in_graph);
+            how.scanned += in_graph;
         }
-        // A walk that ends short (rows that cannot be reached, many dead ones) is no answer.
-        if out.len() < k { scan_all(&mut how) } else { out }
-    });
-    (found, how)
+        (out, how)
+    }
 }

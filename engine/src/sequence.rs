@@ -106,6 +106,7 @@ impl<V: Deref<Target = [u8]>> Draft<'_, V> {
                 self.insert(collection, id, vector, *replace)
             }
             Change::DeleteRow { collection, id } => self.delete_row(collection, id),
+            Change::Cut { collection } => self.emit(&Record::Cut { collection: *collection }),
             Change::Put { keyspace, key, value } => self.put(keyspace, key, value),
             Change::Delete { keyspace, key } => self.delete(keyspace, key),
         }
@@ -215,7 +216,10 @@ impl<V: Deref<Target = [u8]>> Draft<'_, V> {
             return Ok(index);
         }
         let (id, params, next_row) = match self.state.collection(name) {
-            Some(found) => (found.id, found.params.clone(), found.row_count()),
+            Some(found) => {
+                let found = found.now();
+                (found.id, found.params.clone(), found.row_count())
+            }
             None => match self.in_flight.collection(name) {
                 Some(made) => (made.id, made.params.clone(), 0),
                 None => return Err(CommitError::UnknownCollection { name: shorten(name) }),

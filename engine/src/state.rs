@@ -4,7 +4,7 @@
 //! have been checked by `sequence` before they were logged; one that does not fit is damage.
 
 use crate::codec::Reader;
-use crate::collection::Collection;
+use crate::collection::LiveCollection;
 use crate::keyspace::Keyspace;
 use crate::limits::is_name;
 use crate::record::{Record, RecordFault};
@@ -13,12 +13,14 @@ use std::ops::Deref;
 
 /// Everything that is visible. `V` is the storage's view of a sealed file.
 pub(crate) struct State<V> {
-    collections: BTreeMap<u32, Collection<V>>,
+    collections: BTreeMap<u32, LiveCollection<V>>,
     collection_names: BTreeMap<String, u32>,
     keyspaces: BTreeMap<u32, Keyspace>,
     keyspace_names: BTreeMap<String, u32>,
     pub(crate) next_collection: u32,
     pub(crate) next_keyspace: u32,
+    /// Rows came or went since somebody looked: graphs have something to learn.
+    pub(crate) has_new_rows: bool,
 }
 
 impl<V: Deref<Target = [u8]>> State<V> {
@@ -30,10 +32,11 @@ impl<V: Deref<Target = [u8]>> State<V> {
             keyspace_names: BTreeMap::new(),
             next_collection,
             next_keyspace,
+            has_new_rows: false,
         }
     }
 
-    pub(crate) fn collection(&self, name: &str) -> Option<&Collection<V>> {
+    pub(crate) fn collection(&self, name: &str) -> Option<&LiveCollection<V>> {
         self.collections.get(self.collection_names.get(name)?)
     }
 
@@ -45,20 +48,20 @@ impl<V: Deref<Target = [u8]>> State<V> {
         self.keyspaces.get(&id)
     }
 
-    pub(crate) fn collection_by_id(&self, id: u32) -> Option<&Collection<V>> {
+    pub(crate) fn collection_by_id(&self, id: u32) -> Option<&LiveCollection<V>> {
         self.collections.get(&id)
     }
 
     /// In order of creation.
-    pub(crate) fn collections(&self) -> impl Iterator<Item = &Collection<V>> {
+    pub(crate) fn collections(&self) -> impl Iterator<Item = &LiveCollection<V>> {
         self.collections.values()
     }
 
-    pub(crate) fn collections_mut(&mut self) -> impl Iterator<Item = &mut Collection<V>> {
+    pub(crate) fn collections_mut(&mut self) -> impl Iterator<Item = &mut LiveCollection<V>> {
         self.collections.values_mut()
     }
 
-    pub(crate) fn collection_mut(&mut self, id: u32) -> Option<&mut Collection<V>> {
+    pub(crate) fn collection_mut(&mut self, id: u32) -> Option<&mut LiveCollection<V>> {
         self.collections.get_mut(&id)
     }
 
@@ -79,14 +82,17 @@ impl<V: Deref<Target = [u8]>> State<V> {
     ///
     /// # Errors
     /// Damage if its number or name is taken, or the name is none.
-    pub(crate) fn add_collection(&mut self, collection: Collection<V>) -> Result<(), &'static str> {
-        if !is_name(&collection.name) || self.collection_names.contains_key(&collection.name) {
+    pub(crate) fn add_collection(
+        &mut self,
+        collection: LiveCollection<V>,
+    ) -> Result<(), &'static str> {
+        let (id, name) = (collection.now().id, collection.now().name.clone());
+        if !is_name(&name) || self.collection_names.contains_key(&name) {
             return Err("name");
         }
-        self.next_collection =
-            self.next_collection.max(collection.id.checked_add(1).ok_or("collection")?);
-        self.collection_names.insert(collection.name.clone(), collection.id);
-        let before = self.collections.insert(collection.id, collection);
+        self.next_collection = self.next_collection.max(id.checked_add(1).ok_or("collection")?);
+        self.collection_names.insert(name, id);
+        let before = self.collections.insert(id, collection);
         if before.is_some() { Err("collection") } else { Ok(()) }
     }
 
@@ -115,14 +121,20 @@ impl<V: Deref<Target = [u8]>> State<V> {
     fn apply(&mut self, record: Record<'_>) -> Result<(), &'static str> {
         match record {
             Record::CreateCollection { collection, name, params } => {
-                self.add_collection(Collection::new(collection, name.to_owned(), params))
+                self.add_collection(LiveCollection::new(collection, name.to_owned(), params))
             }
             Record::Insert { collection, row, replaces, id, vector } => {
+                self.has_new_rows = true;
                 let collection = self.collections.get_mut(&collection).ok_or("collection")?;
                 collection.insert(row, replaces, id, vector)
             }
             Record::DeleteRow { collection, row } => {
+                self.has_new_rows = true;
                 self.collections.get_mut(&collection).ok_or("collection")?.delete(row)
+            }
+            Record::Cut { collection } => {
+                self.collections.get_mut(&collection).ok_or("collection")?.cut();
+                Ok(())
             }
             Record::CreateKeyspace { keyspace, name } => {
                 self.add_keyspace(Keyspace::new(keyspace, name.to_owned()))

@@ -1,11 +1,12 @@
 //! What is in a database, and how large it is.
 
-use crate::collection::{Collection, CollectionMemory};
+use crate::collection::{CollectionMemory, LiveCollection};
 use crate::damage::Lsn;
 use crate::database::Database;
 use crate::log::segment;
 use crate::metrics::Distribution;
 use crate::open::RecoveryReport;
+use crate::probe::{Probes, RecallEstimate};
 use gannet_hnsw::{Code, Params};
 use gannet_storage::{Caps, Error, FileMeta, Storage};
 use std::ops::Deref;
@@ -48,7 +49,7 @@ pub struct Stats {
 }
 
 /// One collection.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct CollectionStats {
     /// Its name.
@@ -59,10 +60,17 @@ pub struct CollectionStats {
     pub code: Code,
     /// Vectors in it.
     pub rows: u64,
+    /// One more than the highest integer there ever was among ids.
+    pub next_id: u64,
     /// Of these, how many the graph holds; the others are scanned.
     pub in_graph: u64,
+    /// Rows of the graph that were deleted or replaced: walks pass through them until they are out.
+    pub leaving: u64,
     /// Rows that were deleted or replaced and still take space.
     pub dead: u64,
+    /// What the latest probes found, at most 256 of them since the graph was optimized; `None`
+    /// where there were none: see [`Config::probes_per_minute`](crate::Config::probes_per_minute).
+    pub recall: Option<RecallEstimate>,
     /// Memory, line by line.
     pub memory: CollectionMemory,
 }
@@ -129,16 +137,21 @@ pub struct OpeningStats {
 }
 
 fn collection_stats<V: Deref<Target = [u8]>>(
-    collection: &Collection<V>,
+    collection: &LiveCollection<V>,
+    probes: &Probes,
     views_copy_nothing: bool,
 ) -> CollectionStats {
+    let now = collection.now();
     CollectionStats {
-        name: collection.name.clone(),
-        params: collection.params.clone(),
-        code: collection.graph().code(),
-        rows: collection.live_count(),
-        in_graph: collection.live_in_graph(),
-        dead: collection.dead_count(),
+        name: now.name.clone(),
+        params: now.params.clone(),
+        code: now.graph().code(),
+        rows: now.live().count().into(),
+        next_id: now.next_id(),
+        in_graph: u64::from(now.live().count() - now.joining().count()),
+        leaving: now.leaving().count().into(),
+        dead: now.dead_count().into(),
+        recall: probes.estimate(now.id),
         memory: collection.memory(views_copy_nothing),
     }
 }
@@ -149,7 +162,8 @@ impl<S: Storage> Database<S> {
     pub fn collection(&self, name: &str) -> Option<CollectionStats> {
         let views_copy_nothing = self.core.storage.caps().zero_copy_views;
         let state = self.core.state.read();
-        state.collection(name).map(|found| collection_stats(found, views_copy_nothing))
+        let probes = self.core.probes.lock();
+        state.collection(name).map(|found| collection_stats(found, &probes, views_copy_nothing))
     }
 
     /// Everything there is to say. Cost: a listing of the directory, and a step a row for ids made
@@ -171,7 +185,8 @@ impl<S: Storage> Database<S> {
             bytes: keyspace.entries.bytes(),
         });
         let backend = core.storage.caps();
-        let collection = |found| collection_stats(found, backend.zero_copy_views);
+        let probes = core.probes.lock();
+        let collection = |found| collection_stats(found, &probes, backend.zero_copy_views);
         let contexts = core.contexts.lock();
         Ok(Stats {
             collections: state.collections().map(collection).collect(),

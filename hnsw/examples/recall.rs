@@ -20,14 +20,17 @@ use std::io::{self, Write};
 use std::mem::take;
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::LazyLock;
 use std::time::Instant;
 use std::{env, fs};
 
-use gannet_hnsw::{CodeChoice, Executor, Graph, Metric, Neighbor, Params, Rows, SearchContext};
+use gannet_hnsw::{
+    Allowed, CodeChoice, Executor, Graph, Metric, Neighbor, Params, Rows, SearchContext,
+};
 
+mod clock;
 mod vectors;
 
+use clock::seconds;
 use vectors::Vectors;
 
 const K: usize = 10;
@@ -87,7 +90,8 @@ fn main() -> Result<(), Box<dyn Error>> {
                 let began = seconds();
                 for query in 0..count {
                     let (query, found) = (queries.row(query), &mut answers.found);
-                    graph.search(&rows, query, K, ef, None, &mut context, found);
+                    let all = Allowed::All;
+                    graph.search(&rows, query, K, ef, all, &mut context, found);
                     answers.ends.push(answers.found.len());
                     let effort = context.effort();
                     answers.distances += u64::from(effort.distances + effort.upper_distances);
@@ -215,14 +219,6 @@ impl Answers {
         ends.clear();
         *self = Self { found, ends, ..Self::default() };
     }
-}
-
-/// Seconds since some moment that this thread had a CPU; by the clock where no system tells.
-fn seconds() -> f64 {
-    static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
-    let stat = fs::read_to_string("/proc/thread-self/schedstat").ok();
-    let nanos = stat.as_ref().and_then(|stat| stat.split(' ').next()?.parse::<f64>().ok());
-    nanos.map_or_else(|| BEGAN.elapsed().as_secs_f64(), |nanos| nanos * 1e-9)
 }
 
 fn hits(

@@ -7,13 +7,16 @@
 
 use std::ops::ControlFlow;
 
+use crate::allowed::{Allowed, Passing};
 use crate::context::SearchContext;
 use crate::exact::exact_batch;
 use crate::executor::Executor;
 use crate::graph::Graph;
 use crate::key::Neighbor;
 use crate::layer::splitmix64;
+use crate::plan::Plan;
 use crate::rows::Rows;
+use crate::rowset::RowSet;
 use crate::search::Search;
 use crate::space::{Aim, Measured, Space};
 
@@ -138,22 +141,18 @@ impl Graph {
         self.calibration.as_ref()
     }
 
-    /// Keeps what [`calibrate`](Self::calibrate) measured on this graph.
-    ///
-    /// # Panics
-    /// If it was measured with more rows than there are.
+    /// Keeps what [`calibrate`](Self::calibrate) measured on this graph, as it was then.
     pub fn set_calibration(&mut self, calibration: Calibration) {
-        let rows = calibration.rows;
-        assert!(rows <= self.len(), "measured with {rows} rows of {}", self.len());
         self.calibration = Some(calibration);
     }
 
-    /// Whether it is large enough to be measured, and never was or has grown by a quarter since.
+    /// Whether it is large enough to be measured, and never was or has a quarter more rows since,
+    /// or a quarter fewer.
     #[must_use]
     pub fn wants_calibration(&self) -> bool {
-        let (len, measured) = (self.len(), self.calibration.as_ref().map_or(0, |found| found.rows));
-        let grown = u64::from(len - measured);
-        len >= CALIBRATION_ROWS_MIN && 4 * grown >= u64::from(measured)
+        let measured = self.calibration.as_ref().map_or(0, |found| found.rows);
+        let changed = u64::from(self.count().abs_diff(measured));
+        self.count() >= CALIBRATION_ROWS_MIN && 4 * changed >= u64::from(measured)
     }
 
     /// Measures the recall of beams of 10 to 512 rows in searches for 10, and of 100 to 768 in
@@ -175,9 +174,9 @@ impl Graph {
         proceed: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> ControlFlow<(), Calibration> {
         self.check_rows(rows);
-        let len = self.len();
-        assert!(len >= CALIBRATION_ROWS_MIN, "a calibration of {len} rows");
-        let has_hundreds = len >= HUNDREDS_ROWS_MIN;
+        let count = self.count();
+        assert!(count >= CALIBRATION_ROWS_MIN, "a calibration of {count} rows");
+        let has_hundreds = count >= HUNDREDS_ROWS_MIN;
         let k_max = if has_hundreds { 100 } else { 10 };
         let queries = Queries::choose(self, rows, k_max, exec, proceed)?;
         let all = Measuring { graph: self, rows, exec, queries: &queries, step: 1 };
@@ -186,12 +185,46 @@ impl Graph {
         let every_other = Measuring { step: 2, ..all };
         let hundreds =
             if has_hundreds { every_other.climb(100, &HUNDREDS, proceed)? } else { [0; _] };
-        ControlFlow::Continue(Calibration { rows: len, tens, hundreds })
+        ControlFlow::Continue(Calibration { rows: count, tens, hundreds })
     }
 }
 
-/// Rows spread over all `len`, one from each of as many equal parts.
-fn sample(seed: u64, len: u32) -> Vec<u32> {
+impl Graph {
+    /// How many of the true nearest `k` others of each row of `sample` a beam of `ef` finds, by
+    /// distance, so that ties count: the row is looked for as if it were not in the graph. `ef` is
+    /// raised to [`beam_width`](Self::beam_width).
+    ///
+    /// Cost: an [`exact_batch`] of the sample, and a search each.
+    ///
+    /// # Panics
+    /// If the graph has no more than `k` rows, or a row of the sample is not in it; or if `rows` has
+    /// other dimensions than the graph or lacks a row of it.
+    #[must_use]
+    pub fn probe(
+        &self,
+        rows: &Rows<'_>,
+        sample: &[u32],
+        k: u16,
+        ef: u16,
+        exec: &Executor,
+    ) -> Vec<usize> {
+        self.check_rows(rows);
+        assert!(self.count() > u32::from(k), "{k} others in a graph of {} rows", self.count());
+        if let Some(row) = sample.iter().find(|&&row| !self.contains(row)) {
+            panic!("row {row} is not in the graph");
+        }
+        let width = self.beam_width(k.into(), ef.into());
+        let width = u16::try_from(width).unwrap_or(u16::MAX);
+        let proceed = &mut || ControlFlow::Continue(());
+        let queries = Queries::of(self, rows, sample.to_vec(), k.into(), exec, proceed);
+        let queries = queries.continue_value().expect("nobody breaks");
+        Measuring { graph: self, rows, exec, queries: &queries, step: 1 }.hits(k, width)
+    }
+}
+
+/// Rows spread over all, one from each of as many equal parts.
+fn sample(seed: u64, members: &RowSet) -> Vec<u32> {
+    let len = members.count();
     let count = (len / SAMPLE_SHARE).clamp(SAMPLE_MIN, SAMPLE_MAX);
     let edge = |part: u32| {
         let edge = u64::from(part) * u64::from(len) / u64::from(count);
@@ -202,7 +235,13 @@ fn sample(seed: u64, len: u32) -> Vec<u32> {
         let offset = splitmix64(!seed, u64::from(part)) % u64::from(end - first);
         first + u32::try_from(offset).expect("below a part's length")
     };
-    (0..count).map(chosen).collect()
+    let (mut left, mut passed) = (members.iter(), 0);
+    let row = |chosen: u32| {
+        let row = left.nth((chosen - passed) as usize).expect("a place among all rows");
+        passed = chosen + 1;
+        row
+    };
+    (0..count).map(chosen).map(row).collect()
 }
 
 /// Rows of a graph as queries, and the truth of each, itself included.
@@ -220,13 +259,26 @@ impl Queries {
         exec: &Executor,
         proceed: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> ControlFlow<(), Self> {
-        let len = graph.len();
-        let queries = sample(graph.params.seed, len);
+        let queries = sample(graph.params.seed, graph.members());
+        Self::of(graph, rows, queries, k_max, exec, proceed)
+    }
+
+    /// Of these rows, which are in the graph.
+    fn of(
+        graph: &Graph,
+        rows: &Rows<'_>,
+        queries: Vec<u32>,
+        k_max: usize,
+        exec: &Executor,
+        proceed: &mut dyn FnMut() -> ControlFlow<()>,
+    ) -> ControlFlow<(), Self> {
+        let is_member = |row| graph.contains(row);
+        let live = graph.has_holes().then_some(&is_member as &(dyn Fn(u32) -> bool + Sync));
         let mut truth = Vec::with_capacity(queries.len());
         for some in queries.chunks(QUERIES_A_PASS) {
             let vectors: Vec<&[f32]> = some.iter().map(|&row| rows.row(row)).collect();
-            let all = 0..len;
-            truth.extend(exact_batch(rows, all, &vectors, k_max + 1, None, graph.kernel, exec));
+            let (all, kernel) = (0..graph.len(), graph.kernel);
+            truth.extend(exact_batch(rows, all, &vectors, k_max + 1, live, kernel, exec));
             proceed()?;
         }
         ControlFlow::Continue(Self { rows: queries, truth })
@@ -299,7 +351,8 @@ impl Measuring<'_> {
         let (k, ef) = (usize::from(k), usize::from(ef));
         let Self { graph, rows, .. } = *self;
         // The beam as it is measured, which for a coarse code may be narrower than a search's.
-        let search = Search::new(graph, rows, rows.row(row), (k, ef), None, context, &mut found);
+        let all = Passing::new(Allowed::All, graph);
+        let search = Search::new(graph, rows, rows.row(row), (k, ef), all, context, &mut found);
         if let Some(search) = search {
             graph.measure(rows, SearchWithout { row, search });
         }
@@ -314,11 +367,11 @@ struct SearchWithout<'a, 'o> {
 }
 
 impl Measured for SearchWithout<'_, '_> {
-    type Output = ();
+    type Output = Plan;
 
     #[inline(always)]
-    fn run<P: Space>(self, space: P) {
-        self.search.run(Without { space, row: self.row });
+    fn run<P: Space>(self, space: P) -> Plan {
+        self.search.run(Without { space, row: self.row })
     }
 }
 

@@ -7,13 +7,13 @@
 use std::mem::replace;
 use std::ops::ControlFlow;
 
-use crate::build::codes::encode;
+use crate::build::codes::encode_all;
 use crate::calibration::{Measuring, Queries};
 use crate::code::Code;
 use crate::executor::Executor;
-use crate::graph::Graph;
-use crate::memory::Table;
+use crate::graph::{Graph, code_table};
 use crate::rows::Rows;
+use crate::table::Table;
 
 /// A graph chooses when it has so many rows and takes in the next: with fewer, every code does.
 pub const CHOICE_ROWS_MIN: u32 = 8192;
@@ -28,17 +28,15 @@ const K: u16 = 10;
 const LOST_SHARE: usize = 200;
 
 impl Graph {
-    /// The same graph with the code that it is time to choose, if it is.
-    pub(crate) fn with_code_if_due(&self, rows: &Rows<'_>, exec: &Executor) -> Option<Self> {
-        (self.has_choice() && !self.is_code_measured).then(|| {
-            let mut graph = self.clone();
-            let _ = graph.choose_code(rows, exec, &mut || ControlFlow::Continue(()));
-            graph
-        })
+    /// Chooses a code if it is time to.
+    pub(crate) fn choose_code_if_due(&mut self, rows: &Rows<'_>, exec: &Executor) {
+        if !self.is_code_measured {
+            let _ = self.choose_code(rows, exec, &mut || ControlFlow::Continue(()));
+        }
     }
 
     fn has_choice(&self) -> bool {
-        self.params.code.is_open(self.params.metric) && self.len() >= CHOICE_ROWS_MIN
+        self.params.code.is_open(self.params.metric) && self.count() >= CHOICE_ROWS_MIN
     }
 
     /// Under [`CodeChoice::Auto`](crate::CodeChoice::Auto), turns walks to the shortest of sq4, sq8
@@ -67,7 +65,7 @@ impl Graph {
         if !self.has_choice() {
             return ControlFlow::Continue(());
         }
-        let before = (self.code, replace(&mut self.codes, Table::new()));
+        let before = (self.code, replace(&mut self.codes, Table::new(1)));
         match self.measure_codes(rows, exec, proceed) {
             ControlFlow::Continue((code, codes)) => {
                 self.turn_to(code, codes);
@@ -84,7 +82,7 @@ impl Graph {
     pub(crate) fn turn_to(&mut self, code: Code, codes: Table<i8>) {
         (self.code, self.codes) = (code, codes);
         self.is_code_measured = true;
-        self.build_codes = Table::new();
+        self.build_codes = code_table(self.build_code(), self.params.dims);
         self.calibration = None;
     }
 
@@ -109,15 +107,14 @@ impl Graph {
         for code in candidates.into_iter().filter(|code| code.len_bytes(dims) < vector_len_bytes) {
             proceed()?;
             self.code = code;
-            self.codes = Table::new();
-            self.codes.extend_from_slice(&encode(self, code, rows, 0..self.len(), exec));
+            self.codes = encode_all(self, code, rows, exec);
             let is_as_good = |(by_code, by_vectors): (usize, usize)| {
                 by_code + by_vectors / LOST_SHARE >= by_vectors
             };
             if found(self).into_iter().zip(by_vectors).all(is_as_good) {
-                return ControlFlow::Continue((code, replace(&mut self.codes, Table::new())));
+                return ControlFlow::Continue((code, replace(&mut self.codes, Table::new(1))));
             }
         }
-        ControlFlow::Continue((Code::None, Table::new()))
+        ControlFlow::Continue((Code::None, Table::new(1)))
     }
 }

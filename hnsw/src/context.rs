@@ -30,6 +30,8 @@ pub(crate) struct Beam {
     pub(crate) pool: Pool,
     /// Rows to compare next: links of the row at hand that were not seen before, above all.
     pub(crate) fresh: Vec<u32>,
+    /// Rows to look past: links that do not pass a filter, above all.
+    pub(crate) via: Vec<u32>,
     /// Beam of the searches that the pool does not serve: rows to follow, and the best found.
     pub(crate) open: BinaryHeap<Reverse<Key>>,
     pub(crate) found: BinaryHeap<Key>,
@@ -84,7 +86,8 @@ impl Beam {
     pub(crate) fn memory_bytes(&self) -> usize {
         let keys = self.open.capacity() + self.found.capacity();
         let memory = self.visited.memory_bytes() + self.pool.memory_bytes();
-        memory + keys * size_of::<Key>() + self.fresh.capacity() * size_of::<u32>()
+        let rows = self.fresh.capacity() + self.via.capacity();
+        memory + keys * size_of::<Key>() + rows * size_of::<u32>()
     }
 }
 

@@ -10,7 +10,9 @@
 //! ```
 //! use std::ops::ControlFlow;
 //!
-//! use gannet_hnsw::{Executor, Graph, Metric, Params, Rows, SearchContext, exact, row_stride};
+//! use gannet_hnsw::{
+//!     Allowed, Executor, Graph, Metric, Params, Rows, SearchContext, exact, row_stride,
+//! };
 //!
 //! // 1,000 points on a line, each row padded to its stride.
 //! let stride = row_stride(2);
@@ -26,7 +28,7 @@
 //! assert!(graph.insert_until(&rows, 1000, &Executor::Serial, proceed).is_continue());
 //!
 //! let (mut context, mut found) = (SearchContext::new(), Vec::new());
-//! graph.search(&rows, &[500.2, 0.0], 3, 50, None, &mut context, &mut found);
+//! graph.search(&rows, &[500.2, 0.0], 3, 50, Allowed::All, &mut context, &mut found);
 //! assert_eq!(found.iter().map(|near| near.row).collect::<Vec<_>>(), [500, 501, 499]);
 //!
 //! let mut truth = Vec::new();
@@ -34,9 +36,12 @@
 //! assert_eq!(found, truth);
 //! ```
 //!
-//! Limits of this version: rows join a graph and never leave it (a search is told which are live),
-//! and vectors are f32. Under [`Metric::Dot`] short rows are nearest to nobody, so some may be
-//! reachable by [`exact`] alone; so may the newest of very many copies of one vector.
+//! Rows leave a graph as well as join it ([`Graph::insert_batch`], [`Graph::remove_batch`]), and a
+//! clone of a graph is a snapshot: it costs little, and later changes are not seen in it.
+//!
+//! Limits of this version: vectors are f32. Under [`Metric::Dot`] short rows are nearest to nobody,
+//! so some may be reachable by [`exact`] alone; so may the newest of very many copies of one
+//! vector.
 
 #![deny(unsafe_code)]
 #![expect(
@@ -44,6 +49,7 @@
     reason = "a task takes on the instruction set of the function that it becomes part of"
 )]
 
+mod allowed;
 mod build;
 mod calibration;
 mod choose;
@@ -51,6 +57,7 @@ mod code;
 mod context;
 mod exact;
 mod executor;
+mod expand;
 mod graph;
 mod image;
 mod kernel;
@@ -58,18 +65,24 @@ mod key;
 mod layer;
 mod memory;
 mod metric;
+mod overlay;
 mod params;
+mod plan;
 mod pool;
+mod rank;
 mod rows;
 mod rowset;
 mod search;
 mod select;
 mod space;
+mod sweep;
+mod table;
 mod vector;
 mod visited;
 mod walk;
 
-pub use build::{BATCH_ROWS_MAX, BatchPlan, BuildScratch, next_batch_end};
+pub use allowed::Allowed;
+pub use build::{BATCH_ROWS_MAX, BuildScratch, batch_changes, next_batch_end};
 pub use calibration::{CALIBRATION_ROWS_MIN, Calibration};
 pub use choose::CHOICE_ROWS_MIN;
 pub use code::{Code, CodeChoice, CodeUnknown, Encoder};
@@ -85,7 +98,9 @@ pub use kernel::{Avx2, Avx512};
 pub use kernel::{Isa, Kernel};
 pub use key::Neighbor;
 pub use metric::{Metric, MetricUnknown};
+pub use overlay::Overlay;
 pub use params::{DIMS_MAX, EF_CONSTRUCTION_MAX, M_MAX, M_MIN, Params, ParamsError, ROWS_MAX};
+pub use plan::Plan;
 pub use rows::{Rows, STRIDE_STEP, row_stride};
 pub use rowset::RowSet;
 pub use vector::{VectorFault, check_binary, check_finite, normalise};

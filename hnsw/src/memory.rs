@@ -3,8 +3,6 @@
 //! A walk reads lists and codes all over their tables: with pages of 4 KiB most of these reads miss
 //! the CPU's cache of addresses as well. Whether pages are huge changes no result.
 
-use std::fmt;
-
 use bytemuck::Pod;
 
 #[cfg(target_os = "linux")]
@@ -14,13 +12,9 @@ use memmap2::{Advice, MmapMut};
 #[cfg(target_os = "linux")]
 const HUGE_LEN: usize = 2 << 20;
 
-/// A table that grows at its end. Once it is larger than a huge page it has an address range of its
-/// own, of which only what it uses is memory.
-pub(crate) struct Table<T> {
-    place: Place<T>,
-}
-
-enum Place<T> {
+/// Items that grow at their end. Once they are more than a huge page they have an address range of
+/// their own, of which only what they use is memory.
+pub(crate) enum Place<T> {
     Heap(Vec<T>),
     #[cfg(target_os = "linux")]
     Huge {
@@ -32,34 +26,34 @@ enum Place<T> {
     },
 }
 
-impl<T: Pod> Table<T> {
+impl<T: Pod> Place<T> {
     pub(crate) const fn new() -> Self {
-        Self { place: Place::Heap(Vec::new()) }
+        Self::Heap(Vec::new())
     }
 
     /// With room for so many items.
     pub(crate) fn with_capacity(capacity: usize) -> Self {
-        let mut table = Self::new();
-        table.reserve(capacity);
-        table
+        let mut place = Self::new();
+        place.reserve(capacity);
+        place
     }
 
     /// The items. Cheap, but not free: who reads many keeps the slice.
     pub(crate) fn items(&self) -> &[T] {
-        match &self.place {
-            Place::Heap(items) => items,
+        match self {
+            Self::Heap(items) => items,
             #[cfg(target_os = "linux")]
-            Place::Huge { map, start, len } => {
+            Self::Huge { map, start, len } => {
                 bytemuck::cast_slice(&map[*start..*start + len * size_of::<T>()])
             }
         }
     }
 
     pub(crate) fn items_mut(&mut self) -> &mut [T] {
-        match &mut self.place {
-            Place::Heap(items) => items,
+        match self {
+            Self::Heap(items) => items,
             #[cfg(target_os = "linux")]
-            Place::Huge { map, start, len } => {
+            Self::Huge { map, start, len } => {
                 bytemuck::cast_slice_mut(&mut map[*start..*start + *len * size_of::<T>()])
             }
         }
@@ -78,32 +72,41 @@ impl<T: Pod> Table<T> {
         self.items_mut()[len..].copy_from_slice(items);
     }
 
-    /// Bytes of memory: of a table with an address range of its own, the huge pages that it uses.
-    pub(crate) fn memory_bytes(&self) -> usize {
-        match &self.place {
-            Place::Heap(items) => items.capacity() * size_of::<T>(),
+    /// Keeps the first `count` items, and the memory of all.
+    pub(crate) fn truncate(&mut self, count: usize) {
+        match self {
+            Self::Heap(items) => items.truncate(count),
             #[cfg(target_os = "linux")]
-            Place::Huge { len, .. } => (len * size_of::<T>()).next_multiple_of(HUGE_LEN),
+            Self::Huge { len, .. } => *len = count.min(*len),
         }
     }
 
-    /// Makes the table longer by `count` items of any value.
+    /// Bytes of memory: of an address range of their own, the huge pages that the items use.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        match self {
+            Self::Heap(items) => items.capacity() * size_of::<T>(),
+            #[cfg(target_os = "linux")]
+            Self::Huge { len, .. } => (len * size_of::<T>()).next_multiple_of(HUGE_LEN),
+        }
+    }
+
+    /// Makes room for `count` more items, of any value.
     fn add_room(&mut self, count: usize) {
         self.reserve(count);
-        match &mut self.place {
-            Place::Heap(items) => items.resize(items.len() + count, T::zeroed()),
+        match self {
+            Self::Heap(items) => items.resize(items.len() + count, T::zeroed()),
             #[cfg(target_os = "linux")]
-            Place::Huge { len, .. } => *len += count,
+            Self::Huge { len, .. } => *len += count,
         }
     }
 
     fn reserve(&mut self, more: usize) {
         let items = self.items();
         let needed = items.len() + more;
-        let capacity = match &self.place {
-            Place::Heap(items) => items.capacity(),
+        let capacity = match &*self {
+            Self::Heap(items) => items.capacity(),
             #[cfg(target_os = "linux")]
-            Place::Huge { map, start, .. } => (map.len() - start) / size_of::<T>(),
+            Self::Huge { map, start, .. } => (map.len() - start) / size_of::<T>(),
         };
         if needed <= capacity {
             return;
@@ -112,14 +115,14 @@ impl<T: Pod> Table<T> {
         if needed * size_of::<T>() > HUGE_LEN
             && let Some(place) = huge(items, needed.max(2 * items.len()))
         {
-            self.place = place;
+            *self = place;
             return;
         }
         // By an eighth: doubling would leave half of a large table empty.
         let mut grown = Vec::new();
         grown.reserve_exact(needed.max(items.len() + items.len() / 8));
         grown.extend_from_slice(items);
-        self.place = Place::Heap(grown);
+        *self = Self::Heap(grown);
     }
 }
 
@@ -138,46 +141,32 @@ fn huge<T: Pod>(items: &[T], capacity: usize) -> Option<Place<T>> {
     Some(Place::Huge { map, start, len: items.len() })
 }
 
-impl<T: Pod> Clone for Table<T> {
-    fn clone(&self) -> Self {
-        let mut clone = Self::with_capacity(self.items().len());
-        clone.extend_from_slice(self.items());
-        clone
-    }
-}
-
-impl<T> fmt::Debug for Table<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Table").finish_non_exhaustive()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_table_keeps_its_items_from_the_heap_to_huge_pages() {
-        let mut table = Table::new();
+    fn items_are_kept_from_the_heap_to_huge_pages() {
+        let mut place = Place::new();
         let mut truth: Vec<u32> = Vec::new();
         for step in 0..40_u32 {
             let count = 50_000 + 7 * step as usize;
             if step % 2 == 0 {
-                table.grow(count, step);
+                place.grow(count, step);
                 truth.extend(vec![step; count]);
             } else {
                 let items: Vec<u32> = (step..).take(count).collect();
-                table.extend_from_slice(&items);
+                place.extend_from_slice(&items);
                 truth.extend(&items);
             }
-            table.items_mut()[step as usize * 1000] = 7;
+            place.items_mut()[step as usize * 1000] = 7;
             truth[step as usize * 1000] = 7;
-            assert_eq!(table.items(), truth, "step {step}");
+            assert_eq!(place.items(), truth, "step {step}");
         }
-        let clone = table.clone();
-        table.items_mut()[0] = 8;
-        assert_eq!(clone.items(), truth);
         let used = size_of_val(&truth[..]);
-        assert!((used..used + used / 8 + (2 << 20)).contains(&table.memory_bytes()));
+        assert!((used..used + used / 8 + (2 << 20)).contains(&place.memory_bytes()));
+        place.truncate(7);
+        place.grow(2, 3);
+        assert_eq!((&place.items()[..7], &place.items()[7..]), (&truth[..7], &[3, 3][..]));
     }
 }

@@ -82,24 +82,28 @@ impl RowSet {
     #[must_use]
     pub fn last(&self) -> Option<u32> {
         let word = self.words.last()?;
-        let before = u32::try_from(self.words.len() - 1).expect("words of 32-bit numbers") * 64;
+        let before = u32::try_from(self.words.len() - 1).ok()? * 64;
         Some(before + word.ilog2())
     }
 
-    /// How many rows below `end` are in it. Cost: a step a word.
+    /// How many rows below `end` are in it. Cost: a step for each word below `end`, or for each from
+    /// there on, whichever are fewer.
     #[must_use]
     pub fn count_below(&self, end: u32) -> u32 {
         let (whole, bits) = (end as usize / 64, end % 64);
         let Some(rest) = self.words.get(whole) else { return self.count };
-        let whole = self.words[..whole].iter().map(|word| word.count_ones()).sum::<u32>();
+        let count = |words: &[u64]| words.iter().map(|word| word.count_ones()).sum::<u32>();
+        let (below, from) = self.words.split_at(whole);
+        let whole = if below.len() <= from.len() { count(below) } else { self.count - count(from) };
         whole + (rest & ((1 << bits) - 1)).count_ones()
     }
 
     /// The rows, in order. Cost: a step a word, and one a row.
     pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
         (0_u32..).zip(&self.words).flat_map(|(index, &word)| {
-            let rest = std::iter::successors(Some(word), |rest| Some(rest & (rest - 1)));
-            let bits = rest.take_while(|rest| *rest != 0).map(u64::trailing_zeros);
+            let some = |rest: u64| Some(rest).filter(|rest| *rest != 0);
+            let rest = std::iter::successors(some(word), move |rest| some(rest & (rest - 1)));
+            let bits = rest.map(u64::trailing_zeros);
             bits.map(move |bit| 64 * index + bit)
         })
     }

@@ -2,27 +2,32 @@
 
 use std::mem::take;
 
-use crate::context::{Effort, SearchContext};
+use crate::allowed::{Allowed, Passing};
+use crate::code::Code;
+use crate::context::{Beam, Effort, SearchContext};
 use crate::graph::{Entry, Graph};
-use crate::kernel::prefetch::prefetch;
-use crate::key::{Key, Neighbor};
+use crate::key::Neighbor;
+use crate::plan::{Plan, Question};
+use crate::rank::{Ranking, SPARE};
 use crate::rows::Rows;
 use crate::space::{Measured, Space};
+use crate::sweep;
 use crate::walk::{POOL_BEAM_MAX, Walk};
 
 impl Graph {
-    /// Appends to `out` the nearest `k` rows that a beam of `ef` rows finds, nearest first, ties by
-    /// row number.
+    /// Appends to `out` the nearest `k` rows that are allowed, nearest first, ties by row number, as
+    /// a beam of `ef` rows finds them; and says how.
     ///
     /// `query` is `dims` floats, or a stride with zeros at its end; of unit length for cosine. `ef`
     /// is raised to [`beam_width`](Self::beam_width); the wider, the better the answer and the
-    /// slower. Rows for which `live` is false lead the walk on but are not returned and do not
-    /// count for `ef`. The answer may be shorter than `k`: when fewer rows are in the graph or
-    /// live, and when some cannot be reached; who needs exactly `k` turns to [`crate::exact`]. Rows
-    /// after the graph's last are not looked at.
+    /// slower. With a filter a beam finds about the share of the nearest that it finds without one,
+    /// whichever plan is the cheapest. Fewer than `k` come back only where fewer are allowed, or in
+    /// the graph. Rows that are not in the graph are not looked at.
     ///
-    /// Cost: about `20 * ef` distances on a graph of `m` 16; with most rows dead, up to one a row.
-    /// Allocates only while `context` is not yet as large as this search needs.
+    /// Cost: about `20 * ef` distances on a graph of `m` 16; with a filter at most a few times
+    /// that, or one of a code or vector for each row that is allowed, whichever is less, and then
+    /// a step for 64 rows of the graph. What no walk reaches costs both. Allocates only while
+    /// `context` is not yet as large as this search needs.
     ///
     /// # Panics
     /// If `rows` has other dimensions than the graph or lacks a row of it, or `query` another
@@ -34,10 +39,10 @@ impl Graph {
         query: &[f32],
         k: usize,
         ef: usize,
-        live: Option<&dyn Fn(u32) -> bool>,
+        allowed: Allowed<'_>,
         context: &mut SearchContext,
         out: &mut Vec<Neighbor>,
-    ) {
+    ) -> Plan {
         self.check_rows(rows);
         assert!(
             query.len() == self.params.dims as usize || query.len() == rows.stride(),
@@ -47,8 +52,10 @@ impl Graph {
         );
         context.beam.effort = Effort::default();
         let width = self.beam_width(k, ef);
-        if let Some(search) = Search::new(self, rows, query, (k, width), live, context, out) {
-            self.measure(rows, search);
+        let passing = Passing::new(allowed, self);
+        match Search::new(self, rows, query, (k, width), passing, context, out) {
+            Some(search) => self.measure(rows, search),
+            None => Plan::Exact,
         }
     }
 
@@ -74,7 +81,7 @@ pub(crate) struct Search<'a, 'o> {
     entry: Entry,
     k: usize,
     width: usize,
-    live: Option<&'a dyn Fn(u32) -> bool>,
+    passing: Passing<'a>,
     context: &'o mut SearchContext,
     out: &'o mut Vec<Neighbor>,
 }
@@ -87,60 +94,99 @@ impl<'a, 'o> Search<'a, 'o> {
         rows: &'a Rows<'a>,
         query: &'a [f32],
         (k, width): (usize, usize),
-        live: Option<&'a dyn Fn(u32) -> bool>,
+        passing: Passing<'a>,
         context: &'o mut SearchContext,
         out: &'o mut Vec<Neighbor>,
     ) -> Option<Self> {
+        let k = k.min(passing.count() as usize);
         let entry = graph.entry.filter(|_| k > 0)?;
-        let width = width.max(k).min(graph.len() as usize);
-        Some(Self { graph, rows, query, entry, k, width, live, context, out })
+        let width = width.max(k).min(graph.count() as usize);
+        Some(Self { graph, rows, query, entry, k, width, passing, context, out })
     }
 }
 
 impl Measured for Search<'_, '_> {
-    type Output = ();
+    type Output = Plan;
 
     #[inline(always)]
-    fn run<P: Space>(self, space: P) {
-        let Self { graph, rows, query, entry, k, width, live, context, out } = self;
+    fn run<P: Space>(self, space: P) -> Plan {
+        let Self { graph, rows, query, entry, k, width, passing, context, out } = self;
         let SearchContext { beam, aim, exact, ranked, distances } = context;
         exact.floats.clear();
         exact.floats.extend_from_slice(query);
         exact.floats.resize(rows.stride(), 0.0);
         space.aim_at(&exact.floats, aim);
         let walk = Walk::new(graph, space);
-        let start = walk.descend(aim, entry, 0, beam);
         ranked.clear();
         let most = if P::IS_EXACT { k } else { graph.code.ranked_count(k, width) };
-        if live.is_none() && width <= POOL_BEAM_MAX {
-            walk.beam(aim, start, 0, width, beam);
-            ranked.extend(beam.pool.keys().iter().take(most));
-        } else {
-            walk.beam_of_live(aim, start, width, live.unwrap_or(&|_| true), beam);
-            // The heap's array, sorted in place, so that its memory stays with the context.
-            let mut found = take(&mut beam.found).into_vec();
-            found.sort_unstable();
-            ranked.extend(found.iter().take(most));
-            found.clear();
-            beam.found = found.into();
-        }
-        if !P::IS_EXACT {
-            let ids = &mut beam.fresh;
-            ids.clear();
-            ids.extend(ranked.iter().map(|key| key.row()));
-            for &row in &*ids {
-                prefetch(rows.row(row));
+        let question = Question::new(graph, rows, (k, width, most), passing.count());
+        let mut plan = if passing.is_all() { Plan::Walk } else { question.plan() };
+        if plan == Plan::Walk {
+            let start = walk.descend(aim, entry, 0, beam);
+            let mut share = 1.0;
+            if !passing.is_all() {
+                share = walk.share_around(start.row(), passing);
+                plan = question.plan_around(share);
             }
-            graph.kernel.distances(&exact.floats, rows, ids, distances);
-            ranked.clear();
-            ranked.extend(ids.iter().zip(&*distances).map(|(&row, &d)| Key::new(d, row)));
-            ranked.sort_unstable();
-            beam.effort.ranked = u32::try_from(ranked.len()).unwrap_or(u32::MAX);
-            #[cfg(feature = "counters")]
-            {
-                beam.effort.bytes += (ranked.len() * size_of::<f32>() * rows.stride()) as u64;
+            if plan == Plan::Walk {
+                let (wide, met) =
+                    if passing.is_all() { (width, width) } else { question.walk_widths(share) };
+                if wide <= POOL_BEAM_MAX {
+                    walk.beam(aim, start, 0, wide, beam);
+                    let found = beam.pool.keys().iter().filter(|key| passing.contains(key.row()));
+                    ranked.extend(found.take(most));
+                } else {
+                    walk.beam_of_live(aim, start, met, passing, beam);
+                    // The heap's array, sorted in place, so that its memory stays with the context.
+                    let mut found = take(&mut beam.found).into_vec();
+                    found.sort_unstable();
+                    ranked.extend(found.iter().take(most));
+                    found.clear();
+                    beam.found = found.into();
+                }
+                if ranked.len() < question.met_min() && !passing.is_all() {
+                    plan = Plan::Expand;
+                }
+            }
+            if plan == Plan::Expand {
+                ranked.clear();
+                let least = graph.code.width_min(k, graph.params.metric);
+                let least = least.min(passing.count() as usize);
+                let width = question.expand_width(share, least);
+                if walk.beam_of_passing(aim, start, width, (&question, passing), beam) {
+                    ranked.extend(beam.pool.keys().iter().take(most));
+                }
+            }
+            // A walk that ends short is no answer.
+            if ranked.len() < k {
+                plan = if graph.code == Code::None { Plan::Exact } else { Plan::Codes };
+            }
+        }
+        match plan {
+            Plan::Codes if P::IS_EXACT => {
+                sweep::by_space(space, aim, passing, k, beam, ranked);
+            }
+            Plan::Codes => {
+                let kept = most.saturating_mul(SPARE);
+                sweep::by_space(space, aim, passing, kept, beam, ranked);
+            }
+            Plan::Exact => {
+                let memory = (&mut *ranked, &mut *distances);
+                sweep::by_vectors(rows, &exact.floats, graph.kernel, passing, k, beam, memory);
+            }
+            Plan::Walk | Plan::Expand => {}
+        }
+        if !P::IS_EXACT && plan != Plan::Exact {
+            let Beam { fresh: ids, effort, .. } = beam;
+            let query = &exact.floats;
+            let mut ranking = Ranking { graph, rows, query, ids, distances, effort };
+            if plan == Plan::Codes {
+                ranking.while_it_changes(ranked, k, most);
+            } else {
+                ranking.all(ranked);
             }
         }
         out.extend(ranked.iter().take(k).map(|key| key.neighbor()));
+        plan
     }
 }

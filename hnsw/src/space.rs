@@ -3,15 +3,14 @@
 //! A walk and a build are written once, over a [`Space`], and compiled for each and for each
 //! instruction set. Distances of one space are compared with each other alone.
 
-use crate::build::codes::NewCodes;
-use crate::code::{Bit, Code, Coded, Codes, F16, Packed, Sq4, Sq8};
+use crate::code::{Bit, Code, Coded, F16, Packed, Sq4, Sq8};
 use crate::graph::Graph;
 use crate::kernel::prefetch::prefetch;
 use crate::kernel::{Simd, Task};
 use crate::key::Key;
 use crate::metric::Metric;
-use crate::params::Params;
 use crate::rows::Rows;
+use crate::table::View;
 
 /// What distances are measured from: a query, or a row, as a space compares it. Memory that is
 /// used again.
@@ -162,37 +161,22 @@ pub(crate) trait Linked {
 impl Graph {
     /// Runs `work` in the space in which a search walks the rows.
     pub(crate) fn measure<T: Measured>(&self, rows: &Rows<'_>, work: T) -> T::Output {
-        let Params { metric, dims, .. } = self.params;
-        let code = self.code;
-        let codes = Codes::new(code, dims, self.codes.items(), &[]);
+        let codes = self.codes.view();
+        let (metric, code) = (self.params.metric, self.code);
         self.kernel.isa().run(InSpace { rows, codes, metric, code, work })
     }
 
-    /// Runs `work` in the space in which rows are linked (see [`Code::of_builds`]): those of the
-    /// graph, and a batch that is about to join. `new` holds the codes that the graph lacks.
-    pub(crate) fn measure_links<T: Measured>(
-        &self,
-        rows: &Rows<'_>,
-        new: &NewCodes,
-        work: T,
-    ) -> T::Output {
-        self.measure_build(rows, new, InLinkSpace(work))
+    /// Runs `work` in the space in which rows are linked (see [`Code::of_builds`]).
+    pub(crate) fn measure_links<T: Measured>(&self, rows: &Rows<'_>, work: T) -> T::Output {
+        self.measure_build(rows, InLinkSpace(work))
     }
 
     /// The same, with the space in which those rows are walked to: by half bytes where searches
     /// compare these, for the order of what is found does not count.
-    pub(crate) fn measure_build<T: Linked>(
-        &self,
-        rows: &Rows<'_>,
-        new: &NewCodes,
-        work: T,
-    ) -> T::Output {
-        let Params { metric, dims, .. } = self.params;
-        let walk_codes = Codes::new(self.code, dims, self.codes.items(), &new.walk);
-        let (code, mut link_codes) = (self.build_code(), walk_codes);
-        if self.has_build_codes() {
-            link_codes = Codes::new(code, dims, self.build_codes.items(), &new.build);
-        }
+    pub(crate) fn measure_build<T: Linked>(&self, rows: &Rows<'_>, work: T) -> T::Output {
+        let walk_codes = self.codes.view();
+        let (metric, code) = (self.params.metric, self.build_code());
+        let link_codes = if self.has_build_codes() { self.build_codes.view() } else { walk_codes };
         let is_walked_by_half_bytes = self.code == Code::Sq4;
         let work = InBuildSpaces {
             rows,
@@ -221,7 +205,7 @@ impl<T: Measured> Linked for InLinkSpace<T> {
 
 struct InSpace<'a, T> {
     rows: &'a Rows<'a>,
-    codes: Codes<'a, false>,
+    codes: View<'a, i8>,
     metric: Metric,
     code: Code,
     work: T,
@@ -248,8 +232,8 @@ impl<T: Measured> Task for InSpace<'_, T> {
 
 struct InBuildSpaces<'a, T> {
     rows: &'a Rows<'a>,
-    walk_codes: Codes<'a, true>,
-    link_codes: Codes<'a, true>,
+    walk_codes: View<'a, i8>,
+    link_codes: View<'a, i8>,
     metric: Metric,
     /// Of links.
     code: Code,

@@ -6,6 +6,7 @@
 
 use std::cmp::Reverse;
 
+use crate::allowed::Passing;
 use crate::context::Beam;
 use crate::graph::{Entry, Graph, Lists, NO_ROW};
 use crate::kernel::prefetch::prefetch;
@@ -18,10 +19,10 @@ pub(crate) const POOL_BEAM_MAX: usize = if cfg!(ablate = "pool") { 0 } else { 10
 /// Walks on one state of a graph.
 #[derive(Clone, Copy)]
 pub(crate) struct Walk<'a, P> {
-    lists: Lists<'a>,
+    pub(crate) lists: Lists<'a>,
     /// Rows in the graph.
-    len: u32,
-    space: P,
+    pub(crate) len: u32,
+    pub(crate) space: P,
 }
 
 impl<'a, P: Space> Walk<'a, P> {
@@ -79,18 +80,19 @@ impl<'a, P: Space> Walk<'a, P> {
         }
     }
 
-    /// Leaves in `beam.found` the nearest `width` rows that are live, among those a beam from
-    /// `start` finds on `layer`. Rows that are not live lead on but do not count.
+    /// Leaves in `beam.found` the nearest `width` rows that pass, among those a beam from `start`
+    /// finds on layer 0. Rows that do not pass lead on but do not count. For beams that are too wide
+    /// for [`Walk::beam`].
     ///
-    /// With every row live this finds what [`Walk::beam`] does. Cost: as that of a beam of `width`
-    /// divided by the share of live rows near the query, in the worst case all rows.
+    /// With every row passing this finds what [`Walk::beam`] does. Cost: as that of a beam of
+    /// `width` divided by the share that passes near the query, in the worst case all rows.
     #[inline(always)]
     pub(crate) fn beam_of_live(
         &self,
         aim: &Aim,
         start: Key,
         width: usize,
-        live: &dyn Fn(u32) -> bool,
+        passing: Passing<'_>,
         beam: &mut Beam,
     ) {
         beam.visited.begin(self.len);
@@ -98,7 +100,7 @@ impl<'a, P: Space> Walk<'a, P> {
         beam.found.clear();
         beam.visited.insert(start.row());
         beam.open.push(Reverse(start));
-        if live(start.row()) {
+        if passing.contains(start.row()) {
             beam.found.push(start);
         }
         while let Some(Reverse(next)) = beam.open.pop() {
@@ -116,7 +118,7 @@ impl<'a, P: Space> Walk<'a, P> {
                     return;
                 }
                 open.push(Reverse(key));
-                if live(key.row()) {
+                if passing.contains(key.row()) {
                     if is_full {
                         found.pop();
                     }
@@ -129,7 +131,7 @@ impl<'a, P: Space> Walk<'a, P> {
     /// The links of `row` not seen before into `beam.fresh`, each asked for as soon as it is known,
     /// so that all of them are on their way from memory before the first is read.
     #[inline(always)]
-    fn gather_fresh(&self, row: u32, layer: u8, beam: &mut Beam) {
+    pub(crate) fn gather_fresh(&self, row: u32, layer: u8, beam: &mut Beam) {
         let Beam { visited, fresh, effort, .. } = beam;
         let list = self.lists.list(row, layer);
         // Whether a row is new cannot be foretold: every link is written down, and the next one
@@ -162,6 +164,6 @@ impl<'a, P: Space> Walk<'a, P> {
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "links of a row")]
-fn count(rows: &[u32]) -> u32 {
+pub(crate) fn count(rows: &[u32]) -> u32 {
     rows.len() as u32
 }

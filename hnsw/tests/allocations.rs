@@ -1,9 +1,12 @@
-//! A search that is warm takes no memory. In a program of its own, for its allocator counts.
+//! A search that is warm takes no memory, and a clone little. In a program of its own, for its
+//! allocator counts.
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use gannet_hnsw::{
-    Code, Executor, Graph, Metric, Params, Rows, SearchContext, normalise, row_stride,
+    Allowed, Code, Executor, Graph, Metric, Params, RowSet, Rows, SearchContext, normalise,
+    row_stride,
 };
 
 const DIMS: u32 = 20;
@@ -21,6 +24,7 @@ fn a_warm_search_allocates_nothing() {
         normalise(vector).unwrap();
     }
     let chunks: Vec<&[f32]> = floats.chunks(stride << LOG2).collect();
+    let mut plans = HashSet::new();
     for metric in Metric::ALL {
         for code in Code::ALL.into_iter().filter(|code| code.fits(metric)) {
             let rows = Rows::new(DIMS, LOG2, &chunks, 3000);
@@ -30,19 +34,44 @@ fn a_warm_search_allocates_nothing() {
 
             let mut context = SearchContext::new();
             let mut found = Vec::new();
-            let is_even = |row: u32| row.is_multiple_of(2);
-            let mut search = |row: u32, live: Option<&dyn Fn(u32) -> bool>| {
+            let mut search = |row: u32, ef: usize, allowed: Allowed<'_>| {
                 found.clear();
-                graph.search(&rows, rows.row(row), 10, 100, live, &mut context, &mut found);
+                let row = rows.row(row);
+                let plan = graph.search(&rows, row, 10, ef, allowed, &mut context, &mut found);
                 assert_eq!(found.len(), 10);
+                plan
             };
-            for live in [None, Some(&is_even as &dyn Fn(u32) -> bool)] {
-                (0..3000).step_by(3).for_each(|row| search(row, live));
+            let every = |step: usize| -> RowSet { (0..3000).step_by(step).collect() };
+            let (some, few, fewest, early) = (every(7), every(30), every(250), (0..1500).collect());
+            let filters = [
+                Allowed::All,
+                Allowed::AllBut(&some),
+                Allowed::Only(&some),
+                Allowed::Only(&few),
+                Allowed::Only(&fewest),
+                Allowed::Only(&early),
+            ];
+            for (allowed, ef) in filters.into_iter().flat_map(|some| [(some, 10), (some, 100)]) {
+                plans.extend((0..3000).step_by(15).map(|row| search(row, ef, allowed)));
                 let counted = allocation_counter::measure(|| {
-                    (0..3000).step_by(3).for_each(|row| search(row, live));
+                    (0..3000).step_by(15).for_each(|row| _ = search(row, ef, allowed));
                 });
-                assert_eq!(counted.count_total, 0, "{metric}, {code}, {}", live.is_some());
+                assert_eq!(counted.count_total, 0, "{metric}, {code}, {allowed:?}");
             }
         }
     }
+    assert_eq!(plans.len(), 4, "{plans:?}");
+}
+
+#[test]
+fn a_clone_takes_a_few_hundred_bytes() {
+    let stride = row_stride(DIMS);
+    let floats = vec![0.5; 3000 * stride];
+    let chunks: Vec<&[f32]> = floats.chunks(stride << LOG2).collect();
+    let rows = Rows::new(DIMS, LOG2, &chunks, 3000);
+    let mut graph = Graph::new(Params { ef_construction: 20, ..Params::new(DIMS, Metric::L2) });
+    let proceed = &mut |_| ControlFlow::Continue(());
+    assert!(graph.insert_until(&rows, 3000, &Executor::Serial, proceed).is_continue());
+    let counted = allocation_counter::measure(|| assert_eq!(graph.clone().len(), 3000));
+    assert!(counted.bytes_max < 500, "{} bytes", counted.bytes_max);
 }

@@ -117,7 +117,10 @@ impl Demo<'_> {
         let database = database::open(&self.target, Expect::Existing, None)?;
         let mut file = VectorFile::open(&self.digits.base)?;
         let params = Params::new(file.dims(), Metric::L2);
-        import::import(&database, &mut file, (COLLECTION, &params), BATCH, &mut |_, _| Ok(()))?;
+        let known = import::Known::Skipped;
+        import::import(&database, &mut file, (COLLECTION, &params), known, BATCH, &mut |_, _| {
+            Ok(())
+        })?;
         checkpoint::checkpoint(&database)?;
         let stats = database.stats()?;
         database.close()?;

@@ -1,4 +1,4 @@
-//! `gannet delete`: a key, or the row of an id, that must be there.
+//! `gannet delete`: keys, or rows of ids, that must be there.
 
 use gannet::{DEFAULT_KEYSPACE, WriteBatch};
 
@@ -10,23 +10,26 @@ use crate::failure::Failure;
 use crate::output::Output;
 
 pub(super) fn run(args: &DeleteArgs, out: &mut Output) -> Result<(), Failure> {
-    let DeleteArgs { get: args, commit } = args;
-    let durability = commit.durability;
-    let database = database::open_for_one_commit(&args.database, Expect::Existing, durability)?;
+    let DeleteArgs { database: place, commit, collection, keys } = args;
+    let database = database::open_for_one_commit(place, Expect::Existing, commit.durability)?;
     let mut batch = WriteBatch::new();
-    if let Some(collection) = &args.collection {
-        database::collection(&database, &args.database, collection)?;
-        let id = row_id::parse(&args.key);
-        if database.get_vector(collection, &id)?.is_none() {
-            return Err(Failure::NoId { collection: collection.clone(), id: id.to_string() });
+    if let Some(collection) = collection {
+        database::collection(&database, place, collection)?;
+        for key in keys {
+            let id = row_id::parse(key);
+            if database.get_vector(collection, &id)?.is_none() {
+                return Err(Failure::NoId { collection: collection.clone(), id: id.to_string() });
+            }
+            batch.delete_row(collection, id);
         }
-        batch.delete_row(collection, id);
     } else {
-        let key = args.key.as_encoded_bytes();
-        if database.get(DEFAULT_KEYSPACE, key)?.is_none() {
-            return Err(Failure::NoKey { key: args.key.display().to_string() });
+        for key in keys {
+            let bytes = key.as_encoded_bytes();
+            if database.get(DEFAULT_KEYSPACE, bytes)?.is_none() {
+                return Err(Failure::NoKey { key: key.display().to_string() });
+            }
+            batch.delete(DEFAULT_KEYSPACE, bytes);
         }
-        batch.delete(DEFAULT_KEYSPACE, key);
     }
     let done = database.commit(batch)?;
     database.close()?;

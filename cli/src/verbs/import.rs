@@ -1,7 +1,8 @@
 //! `gannet import`: the rows of a vector file into a collection, batch after batch.
 //!
-//! Ids are row numbers, so that a second import knows where to go on. Memory is bounded by the
-//! batch and by what the collection itself takes, never by the file.
+//! Ids are the rows' numbers in the file, so that a second import knows where to go on, or which
+//! rows to replace. Memory is bounded by the batch and by what the collection itself takes, never
+//! by the file.
 
 use std::time::Instant;
 
@@ -77,7 +78,8 @@ fn fill(
         if args.print_acks { out.text(&format!("acked {rows} {lsn}")) } else { Ok(()) }
     };
     let batch = usize::try_from(args.batch).unwrap_or(usize::MAX);
-    let done = import(database, file, (&args.collection, &params), batch, &mut acked)?;
+    let known = if args.upsert { Known::Replaced } else { Known::Skipped };
+    let done = import(database, file, (&args.collection, &params), known, batch, &mut acked)?;
     let seconds = start.elapsed().as_secs_f64();
     checkpoint::checkpoint(database)?;
     let indexed_seconds = start.elapsed().as_secs_f64();
@@ -137,8 +139,17 @@ pub(crate) struct Imported {
     pub(crate) batches: u64,
 }
 
-/// Commits the rows of `file` that the collection does not have yet, `batch` at a time. A new
-/// collection is made in the commit of its first rows: a file whose rows are refused leaves none.
+/// What becomes of rows of the file that were imported before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// They are left as they are, deleted ones deleted.
+    Skipped,
+    /// They are replaced, deleted ones inserted again.
+    Replaced,
+}
+
+/// Commits rows of `file`, `batch` at a time. A new collection is made in the commit of its first
+/// rows: a file whose rows are refused leaves none.
 ///
 /// Calls `acked` with the number of the collection's rows and the LSN after each commit. On an
 /// error the batches before stay.
@@ -146,14 +157,14 @@ pub(crate) fn import(
     database: &Db,
     file: &mut VectorFile,
     (collection, params): (&str, &Params),
+    known: Known,
     batch: usize,
     acked: &mut dyn FnMut(u64, Lsn) -> Result<(), Failure>,
 ) -> Result<Imported, Failure> {
-    let there = database.collection(collection);
-    // Deleted rows were imported too: their numbers are not used again.
-    let dead = there.as_ref().map_or(0, |there| there.dead);
-    let first = there.as_ref().map_or(0, |there| there.rows) + dead;
-    file.skip_rows(first)?;
+    if known == Known::Skipped {
+        let next = database.collection(collection).map_or(0, |there| there.next_id);
+        file.skip_rows(next)?;
+    }
     let dims = usize::try_from(file.dims()).expect("bounded by DIMS_MAX");
     let bar = progress::bar("importing", file.rows() - file.next_row());
     let mut vectors = Vec::new();
@@ -166,15 +177,20 @@ pub(crate) fn import(
             return Ok(done);
         }
         let mut writes = WriteBatch::new();
+        writes.set_bulk(true);
         writes.create_collection(collection, params.clone());
         for (id, vector) in (row..).zip(vectors.chunks_exact(dims)) {
-            writes.insert(collection, id, vector);
+            match known {
+                Known::Skipped => writes.insert(collection, id, vector),
+                Known::Replaced => writes.upsert(collection, id, vector),
+            }
         }
         let commit = database.commit(writes).map_err(|source| row_failure(file, source))?;
         done.rows += count as u64;
         done.batches += 1;
         bar.inc(count as u64);
-        acked(file.next_row() - dead, commit.last_lsn)?;
+        let rows = database.collection(collection).map_or(0, |there| there.rows);
+        acked(rows, commit.last_lsn)?;
     }
 }
 

@@ -9,8 +9,10 @@ mod compact;
 mod copied;
 mod delete;
 mod get;
+mod ids;
 pub(crate) mod import;
 mod optimize;
+mod probe;
 mod put;
 mod recover;
 mod restore;
@@ -39,6 +41,7 @@ pub(crate) fn run(verb: Verb, out: &mut Output) -> Result<(), Failure> {
         Verb::Checkpoint(args) => checkpoint::run(&args, out),
         Verb::Compact(args) => compact::run(&args, out),
         Verb::Optimize(args) => optimize::run(&args, out),
+        Verb::Probe(args) => probe::run(&args, out),
         Verb::Verify(args) => verify::run(&args, out),
         Verb::Scrub(args) => scrub::run(&args, out),
         Verb::Backup(args) => backup::run(&args, out),

@@ -1,11 +1,12 @@
 //! `gannet search`: the queries of a file, with recall, speed and latency for each beam width.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use gannet::{Answer, CollectionStats, Ef, Id, SearchOptions};
+use gannet::{Answer, CollectionStats, Ef, Filter, Id, SearchOptions};
 use serde::Serialize;
 
+use super::ids;
 use crate::args::SearchArgs;
 use crate::database::{self, Db, Expect};
 use crate::failure::Failure;
@@ -21,6 +22,7 @@ struct Summary {
     k: u32,
     threads: u16,
     open_ms: f64,
+    ids: Option<PathBuf>,
     results: Vec<Measured>,
 }
 
@@ -29,8 +31,12 @@ struct Measured {
     /// Width of the beam; with a target the one that was taken, 0 for none.
     ef: u64,
     target: Option<f32>,
-    /// Every query looked at every row.
+    /// Every query looked at every row that was to be searched.
     is_exact: bool,
+    /// How most queries found their rows: by a walk, expand, codes or exact.
+    plan: Option<String>,
+    /// Rows that were searched: all, or those of --ids that are there.
+    passing: u64,
     recall: Option<f64>,
     qps: f64,
     mean_us: f64,
@@ -46,6 +52,7 @@ struct Measured {
 pub(super) fn run(args: &SearchArgs, out: &mut Output) -> Result<(), Failure> {
     let (vectors, dims) = read_queries(&args.queries)?;
     let truth = args.truth.as_deref().map(NeighborLists::read).transpose()?;
+    let filter = args.ids.as_deref().map(ids::read).transpose()?;
     let start = Instant::now();
     // Those of the database search only where it shares searches out.
     let threads = (args.exact || args.batch.is_some()).then_some(args.threads);
@@ -69,8 +76,12 @@ pub(super) fn run(args: &SearchArgs, out: &mut Output) -> Result<(), Failure> {
         // More than all rows cannot be found, nor be missed.
         k_found: u64::from(args.k).min(collection.rows),
         collection: &collection,
+        filter,
     };
-    let kth = truth.as_ref().map(|truth| search.kth_distances(truth)).transpose()?;
+    let kth = match &search.filter {
+        Some(_) => Some(search.kth_distances_of_passing()?),
+        None => truth.as_ref().map(|truth| search.kth_distances(truth)).transpose()?,
+    };
     let mut results = Vec::new();
     let mut last = Vec::new();
     let fixed = |ef: &u32| Ef::Fixed(usize::try_from(*ef).unwrap_or(usize::MAX));
@@ -93,6 +104,7 @@ pub(super) fn run(args: &SearchArgs, out: &mut Output) -> Result<(), Failure> {
         k: args.k,
         threads: args.threads,
         open_ms,
+        ids: args.ids.clone(),
         results,
     };
     database.close()?;
@@ -113,6 +125,7 @@ struct Search<'a> {
     queries: Queries<'a>,
     k: usize,
     k_found: u64,
+    filter: Option<Filter>,
 }
 
 impl Search<'_> {
@@ -149,10 +162,33 @@ impl Search<'_> {
         (0..truth.len()).map(distance).collect()
     }
 
+    /// The distance of each query's k-th nearest of the rows that pass, all of them looked at.
+    fn kth_distances_of_passing(&self) -> Result<Vec<f64>, Failure> {
+        let mut options = SearchOptions::new(self.k);
+        (options.exact, options.filter) = (true, self.filter.clone());
+        let Queries { vectors, dims } = self.queries;
+        let all: Vec<&[f32]> = vectors.chunks_exact(dims).collect();
+        let name = &self.collection.name;
+        let lists = self.database.search_batch(name, &all, &options).map_err(|source| {
+            // Told of the first query that fails by itself, below.
+            let fails = |query: &usize| self.database.search(name, all[*query], &options).is_err();
+            let query = (0..all.len()).find(fails).unwrap_or(0);
+            Failure::Query { file: self.args.queries.clone(), query, source }
+        })?;
+        let kth = |(list, query): (&Answer, &&[f32])| {
+            let Some(last) = list.last() else { return Ok(f64::NEG_INFINITY) };
+            let vector = queries::stored(self.database, name, &last.id)?
+                .unwrap_or_else(|| panic!("search found id {}, which is not there", last.id));
+            Ok(recall::distance(self.collection.params.metric, query, &vector))
+        };
+        lists.iter().zip(&all).map(kth).collect()
+    }
+
     /// Runs all queries at one beam width.
     fn measure(&self, ef: Ef, kth: Option<&[f64]>) -> Result<(Measured, Vec<Answer>), Failure> {
         let mut options = SearchOptions::new(self.k);
         options.exact = self.args.exact;
+        options.filter.clone_from(&self.filter);
         options.ef = ef;
         let threads = usize::from(self.args.threads);
         let name = &self.collection.name;
@@ -168,6 +204,8 @@ impl Search<'_> {
             query: error.query,
             source: error.source,
         })?;
+        // The same for all: they see one collection.
+        let passing = run.found.first().map_or(0, |answer| answer.how().passing);
         let recall = match kth {
             None => None,
             Some(kth) => queries::recall(
@@ -177,7 +215,7 @@ impl Search<'_> {
                 self.queries,
                 &run.found,
                 kth,
-                usize::try_from(self.k_found).unwrap_or(usize::MAX),
+                usize::try_from(self.k_found.min(passing)).unwrap_or(usize::MAX),
             )?,
         };
         let (ef, target) = match ef {
@@ -192,6 +230,8 @@ impl Search<'_> {
             ef,
             target,
             is_exact,
+            plan: run.plans().first().map(|(plan, _)| format!("{plan:?}").to_lowercase()),
+            passing,
             recall,
             qps: run.queries_a_second(),
             mean_us: run.latencies.mean_us(),
@@ -221,11 +261,14 @@ fn write_found(path: &Path, found: &[Answer]) -> Result<(), Failure> {
 }
 
 fn text(answer: &Summary) -> String {
-    let Summary { backend, queries, k, threads, open_ms, results } = answer;
+    let Summary { backend, queries, k, threads, open_ms, ids, results } = answer;
+    let searched = results.first().filter(|_| ids.is_some());
+    let searched =
+        searched.map_or(String::new(), |result| format!(", {} rows searched", result.passing));
     let mut lines = vec![
         format!(
             "{queries} queries, k {k}, {threads} threads, backend {backend}, opened in \
-             {open_ms:.1} ms"
+             {open_ms:.1} ms{searched}"
         ),
         format!(
             "{:>6}  {:>8}  {:>10}  {:>10}  {:>10}  {:>10}",

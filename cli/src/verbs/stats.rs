@@ -90,7 +90,9 @@ struct Collection {
     ef_construction: u32,
     code: String,
     code_choice: String,
+    next_id: u64,
     in_graph: u64,
+    leaving: u64,
     dead: u64,
     bytes: u64,
     memory: BTreeMap<&'static str, Memory>,
@@ -203,7 +205,9 @@ impl Collection {
             ef_construction: found.params.ef_construction,
             code: found.code.to_string(),
             code_choice: found.params.code.to_string(),
+            next_id: found.next_id,
             in_graph: found.in_graph,
+            leaving: found.leaving,
             dead: found.dead,
             bytes: found.memory.total().total(),
             memory: found.memory.lines().into_iter().map(Memory::named).collect(),
@@ -236,6 +240,7 @@ fn text(answer: &Answer) -> String {
             dead,
             bytes,
             memory,
+            ..
         } = found;
         let auto = if code == code_choice { "" } else { " (auto)" };
         line(

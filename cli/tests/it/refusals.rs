@@ -163,6 +163,16 @@ fn queries_that_do_not_fit_are_refused() {
         let other = place.file("other.ivecs", &ivecs(&[vec![0; 10], vec![40; 10]]));
         check(&[&good, "--truth", &other], 3, &["query 1 names row 40", "`c` does not have"]);
         check(&[&good, "--truth", &good], 3, &["neighbour lists are read from .ivecs"]);
+        let long = format!("1\n{}\n", "x".repeat(1025));
+        for (name, ids, word) in
+            [("gap.txt", "1\n\n2\n", "line 2 has 0 bytes"), ("long.txt", &long, "line 2 has 1025")]
+        {
+            let ids = place.file(name, ids.as_bytes());
+            check(&[&good, "--ids", &ids], 3, &[name, word, "an id has 1 to "]);
+        }
+        let none = text_of(&place.path("none.txt"));
+        check(&[&good, "--ids", &none], 3, &["none.txt: cannot be read"]);
+        check(&[&good, "--ids", &none, "--truth", &few], 2, &["--ids", "--truth"]);
         let out = text_of(&place.path("no/such/place.ivecs"));
         check(&[&good, "--out", &out], 3, &["place.ivecs: cannot write the file"]);
 

@@ -321,6 +321,49 @@ fn vectors_come_back_by_their_row_number() {
 }
 
 #[test]
+fn search_finds_the_rows_of_a_file_of_ids_alone() {
+    on_each_backend(|| {
+        let place = imported();
+        let base = small_base();
+        let queries = place.file("queries.u8bin", &u8bin(16, &base[..DIMS]));
+        let out = place.path("found.ivecs");
+        let out_text = text_of(&out);
+        // Row 0 is the query; 999 and `seven` are not there.
+        for (ids, found) in [
+            ("0\n5\n7\n", vec![0, 5, 7]),
+            ("5\r\n7\r\n999", vec![5, 7]),
+            ("seven\n7", vec![7]),
+            ("007\n", vec![]),
+            ("", vec![]),
+        ] {
+            let file = place.file("ids.txt", ids.as_bytes());
+            for more in [&["--ef", "16"][..], &["--exact"], &["--recall", "0.9"]] {
+                let args = [&["--ids", &file, "--out", &out_text, "--json"], more].concat();
+                let answer = gannet(&search(&place, &queries, &args)).json();
+                let result = &answer["results"][0];
+                assert_eq!(result["passing"], found.len(), "{ids:?}");
+                assert_eq!(result["plan"], "exact", "few rows are looked at");
+                let recall = if found.is_empty() { Value::Null } else { json!(1.0) };
+                assert_eq!(result["recall"], recall, "{ids:?}");
+                let written = fs::read(&out).unwrap();
+                let mut ids: Vec<u32> =
+                    written.as_chunks().0.iter().map(|id| u32::from_le_bytes(*id)).collect();
+                assert_eq!(ids.remove(0) as usize, found.len());
+                ids.sort_unstable();
+                assert_eq!(ids, found);
+            }
+        }
+        let half: Vec<String> = (0..300).step_by(2).map(|id| id.to_string()).collect();
+        let file = place.file("half.txt", half.join("\n").as_bytes());
+        let answer = gannet(&search(&place, &queries, &["--ids", &file, "--json"])).json();
+        assert_eq!(answer["results"][2]["passing"], 150);
+        assert_eq!(answer["results"][2]["recall"], 1.0, "a beam of 64 over 150 rows");
+        let text = gannet(&search(&place, &queries, &["--ids", &file])).text();
+        assert!(text.lines().next().unwrap().ends_with(" ms, 150 rows searched"), "{text}");
+    });
+}
+
+#[test]
 fn a_deleted_row_is_not_found_again() {
     on_each_backend(|| {
         let place = imported();
@@ -532,5 +575,59 @@ fn stats_tell_memory_line_by_line() {
         assert!(lines["links"]["heap"].as_u64().unwrap() > 0);
         let text = gannet(&["stats", "--db", &place.db]).text();
         assert!(text.contains("vectors: ") && text.contains("searching"), "{text}");
+    });
+}
+
+#[test]
+fn an_import_with_upsert_replaces_rows_and_inserts_those_that_are_missing() {
+    on_each_backend(|| {
+        let place = imported();
+        let (db, import) = (&place.db, ["--collection", "c", "--metric", "l2", "--json"]);
+        gannet(&["delete", "--db", db, "--collection", "c", "7", "8"]).good();
+        let file = place.file("again.u8bin", &u8bin(16, &small_base()));
+        let upsert = [&["import", "--db", db, &file, "--upsert"][..], &import].concat();
+        let answer = gannet(&upsert).json();
+        assert_eq!((&answer["imported"], &answer["rows"]), (&json!(300), &json!(300)));
+        // All of them were there, or were again: nothing is left to import.
+        let again = [&["import", "--db", db, &file][..], &import].concat();
+        assert_eq!(gannet(&again).json()["imported"], 0);
+        let stats = gannet(&["stats", "--db", db, "--json"]).json();
+        let collection = &stats["collections"]["c"];
+        assert_eq!((&collection["rows"], &collection["next_id"]), (&json!(300), &json!(300)));
+        assert_eq!((&collection["in_graph"], &collection["leaving"]), (&json!(300), &json!(0)));
+        gannet(&["get", "--db", db, "--collection", "c", "7"]).good();
+        assert!(gannet(&["verify", "--db", db]).text().ends_with(" no faults\n"));
+    });
+}
+
+#[test]
+fn several_keys_or_ids_are_deleted_as_one_or_not_at_all() {
+    on_each_backend(|| {
+        let place = imported();
+        let delete = |keys: &[&str]| {
+            gannet(&[&["delete", "--db", &place.db, "--collection", "c"][..], keys].concat())
+        };
+        delete(&["3", "999"]).refused(3, &["999"]);
+        gannet(&["get", "--db", &place.db, "--collection", "c", "3"]).good();
+        delete(&["3", "4", "5"]).good();
+        for id in ["3", "4", "5"] {
+            gannet(&["get", "--db", &place.db, "--collection", "c", id]).refused(3, &[id]);
+        }
+    });
+}
+
+#[test]
+fn probe_tells_recall_with_its_interval() {
+    on_each_backend(|| {
+        let place = imported();
+        let args = ["probe", "--db", &place.db, "--collection", "c", "--queries", "40"];
+        let answer = gannet(&[&args[..], &["--json"]].concat()).json();
+        let share = |name: &str| answer[name].as_f64().unwrap();
+        assert_eq!(answer["queries"], 40);
+        assert!(share("low") <= share("recall") && share("recall") <= share("high"));
+        assert!(share("recall") > 0.9, "{answer}");
+        let text = gannet(&args).text();
+        assert!(text.contains("recall@10") && text.contains("40 rows"), "{text}");
+        gannet(&["probe", "--db", &place.db, "--collection", "other"]).refused(3, &["other"]);
     });
 }

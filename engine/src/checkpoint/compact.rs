@@ -29,9 +29,9 @@ impl<S: Storage> Database<S> {
     /// [`CheckpointError`]; `ReadBack` if the checkpoint is damaged: then nothing was removed.
     pub fn compact(&self) -> Result<CompactReport, CheckpointError> {
         let core = &self.core;
+        core.index(&mut |_| ControlFlow::Continue(()))?;
         let _one = core.upkeep.lock();
         let files_before = core.storage.list()?;
-        core.index(&mut |_| ControlFlow::Continue(()))?;
         core.checkpoint(&mut |_| ControlFlow::Continue(()), &|| Ok(()))?;
         core.drop_older()?;
         let files_after = core.storage.list()?;

@@ -71,7 +71,7 @@ impl<S: Storage> Core<S> {
         let is_unsaved = {
             let state = self.state.read();
             writer.manifest.position.lsn != writer.log.end().lsn
-                || state.collections().any(crate::collection::Collection::has_unsaved)
+                || state.collections().any(crate::collection::LiveCollection::has_unsaved)
                 || state.keyspaces().any(crate::keyspace::Keyspace::has_unsaved)
         };
         if !is_unsaved {
@@ -163,7 +163,7 @@ impl<'c, S: Storage> Frozen<'c, S> {
         };
         let mut write_all = || -> Result<(), CheckpointError> {
             for collection in &mut self.collections {
-                collection.write(&mut files, &self.core.state)?;
+                collection.write(&mut files)?;
                 step();
             }
             for keyspace in &mut self.keyspaces {

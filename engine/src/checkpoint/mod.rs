@@ -19,11 +19,9 @@ pub(crate) use files::NewFiles;
 pub(crate) use frozen::Frozen;
 pub use optimize::OptimizeReport;
 
-use crate::collection::Planner;
 use crate::damage::Lsn;
-use crate::database::{Core, Database, ViewOf};
+use crate::database::{Core, Database};
 use crate::error::CheckpointError;
-use gannet_hnsw::{BuildScratch, Calibration, Executor, Graph, next_batch_end};
 use gannet_storage::{ErrorKind, Storage};
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -98,8 +96,8 @@ impl<S: Storage> Database<S> {
         &self,
         progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<CheckpointReport, CheckpointError> {
-        let _one = self.core.upkeep.lock();
         let indexed_rows = self.core.index(progress)?;
+        let _one = self.core.upkeep.lock();
         let report = self.core.checkpoint(progress, &|| Ok(()))?;
         Ok(CheckpointReport { indexed_rows, ..report })
     }
@@ -145,91 +143,5 @@ impl<S: Storage> Core<S> {
     fn reserve_for(&self, frozen: &mut Frozen<'_, S>) -> bool {
         frozen.begin_again();
         self.release_reserve()
-    }
-
-    /// Inserts waiting rows into the graphs. Searches and commits go on while a batch is planned.
-    /// Called with `upkeep` locked.
-    pub(crate) fn index(&self, progress: OnProgress<'_>) -> Result<u64, CheckpointError> {
-        self.check_poison().map_err(|()| CheckpointError::Poisoned)?;
-        let waiting: Vec<_> = {
-            let state = self.state.read();
-            let waiting =
-                |c: &crate::collection::Collection<_>| (c.id, c.row_count(), c.graph().len());
-            state.collections().map(waiting).filter(|(_, rows, len)| len < rows).collect()
-        };
-        let total: u64 = waiting.iter().map(|(_, rows, len)| u64::from(rows - len)).sum();
-        if total == 0 {
-            self.calibrate(progress)?;
-            return Ok(0);
-        }
-        let executor = self.workers.executor();
-        let executor = executor.map_err(|error| CheckpointError::Threads(error.into()))?;
-        let mut scratch = BuildScratch::new();
-        let mut done = 0;
-        for (id, rows, mut len) in waiting {
-            while len < rows {
-                let end = next_batch_end(len).min(rows);
-                let planner = {
-                    let state = self.state.read();
-                    state.collection_by_id(id).expect("collections stay").planner()
-                };
-                let plan = planner.plan(end, executor, &mut scratch);
-                drop(planner);
-                let mut state = self.state.write();
-                state.collection_mut(id).expect("collections stay").link(plan);
-                drop(state);
-                done += u64::from(end - len);
-                len = end;
-                if progress(Progress { phase: Phase::Index, done, total }).is_break() {
-                    return Err(CheckpointError::Cancelled);
-                }
-                self.checkpoint_if_due();
-            }
-        }
-        self.calibrate(progress)?;
-        Ok(total)
-    }
-
-    /// Measures graphs that never were, or have grown by a quarter since. Searches and commits go
-    /// on. Called with `upkeep` locked.
-    fn calibrate(&self, progress: OnProgress<'_>) -> Result<(), CheckpointError> {
-        let wanting: Vec<u32> = {
-            let state = self.state.read();
-            state.collections().filter(|c| c.graph().wants_calibration()).map(|c| c.id).collect()
-        };
-        if wanting.is_empty() {
-            return Ok(());
-        }
-        let executor = self.workers.executor();
-        let executor = executor.map_err(|error| CheckpointError::Threads(error.into()))?;
-        for id in wanting {
-            let planner = {
-                let state = self.state.read();
-                state.collection_by_id(id).expect("collections stay").planner()
-            };
-            let measured = self.measure(planner.graph(), &planner, executor, progress)?;
-            drop(planner);
-            let mut state = self.state.write();
-            state.collection_mut(id).expect("collections stay").set_calibration(measured);
-        }
-        Ok(())
-    }
-
-    /// Measures a graph over the rows of `planner`. Called with `upkeep` locked.
-    fn measure(
-        &self,
-        graph: &Graph,
-        planner: &Planner<ViewOf<S>>,
-        executor: &Executor,
-        progress: OnProgress<'_>,
-    ) -> Result<Calibration, CheckpointError> {
-        let mut done = 0;
-        let mut proceed = || {
-            done += 1;
-            self.checkpoint_if_due();
-            progress(Progress { phase: Phase::Calibrate, done, total: 0 })
-        };
-        let measured = planner.with_rows(|rows| graph.calibrate(rows, executor, &mut proceed));
-        measured.continue_value().ok_or(CheckpointError::Cancelled)
     }
 }

@@ -7,9 +7,11 @@
 use super::{CheckpointReport, OnProgress, Phase, Progress};
 use crate::database::{Core, Database};
 use crate::error::CheckpointError;
+use crate::indexer::measure;
 use gannet_hnsw::CALIBRATION_ROWS_MIN;
 use gannet_storage::Storage;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The beam by whose recall graphs are compared. At narrow ones, rows of the graph as queries say
@@ -57,17 +59,28 @@ impl<S: Storage> Database<S> {
         collection: &str,
         progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<OptimizeReport, CheckpointError> {
-        let core = &self.core;
-        let _one = core.upkeep.lock();
-        let found = core.state.read().collection(collection).map(|found| found.id);
+        let found = self.core.state.read().collection(collection).map(|found| found.now().id);
         let unknown = || CheckpointError::UnknownCollection { name: collection.to_owned() };
-        let id = found.ok_or_else(unknown)?;
-        let indexed_rows = core.index(progress)?;
-        let began = core.clock.now();
+        self.core.optimize(found.ok_or_else(unknown)?, progress)
+    }
+}
+
+impl<S: Storage> Core<S> {
+    /// See [`Database::optimize`].
+    pub(crate) fn optimize(
+        &self,
+        id: u32,
+        progress: OnProgress<'_>,
+    ) -> Result<OptimizeReport, CheckpointError> {
+        let one = self.indexing.one.lock();
+        let indexed_rows = self.index_with_one(progress)?;
+        let began = self.clock.now();
         let Relinked { rows, is_replaced, recall_before, recall_after } =
-            core.relink(id, progress)?;
-        let time = core.clock.now().saturating_sub(began);
-        let checkpoint = core.checkpoint(progress, &|| Ok(()))?;
+            self.relink(id, progress)?;
+        let time = self.clock.now().saturating_sub(began);
+        drop(one);
+        let _one = self.upkeep.lock();
+        let checkpoint = self.checkpoint(progress, &|| Ok(()))?;
         Ok(OptimizeReport {
             rows,
             is_replaced,
@@ -89,26 +102,25 @@ struct Relinked {
 }
 
 impl<S: Storage> Core<S> {
-    /// Puts a better graph in the place of a collection's, if there is one. Called with `upkeep`
-    /// locked, so that nobody else changes the graph.
+    /// Puts a better graph in the place of a collection's, if there is one. Called with
+    /// `indexing.one` locked, so that nobody else changes the graph.
     fn relink(&self, id: u32, progress: OnProgress<'_>) -> Result<Relinked, CheckpointError> {
         let executor = self.workers.executor();
         let executor = executor.map_err(|error| CheckpointError::Threads(error.into()))?;
-        let planner = {
+        // Rows that come meanwhile wait until this is over.
+        let _paused = self.indexing.pause();
+        let collection = {
             let state = self.state.read();
-            state.collection_by_id(id).expect("collections stay").planner()
+            Arc::clone(state.collection_by_id(id).expect("collections stay").now())
         };
-        let old = planner.graph();
-        let rows = u64::from(old.len());
+        let old = collection.graph();
+        let rows = u64::from(old.count());
         if rows == 0 {
             return Ok(Relinked::default());
         }
         let mut new = old.clone();
-        let relinked = planner.with_rows(|all| {
-            let mut proceed = |done| {
-                self.checkpoint_if_due();
-                progress(Progress { phase: Phase::Relink, done, total: rows })
-            };
+        let relinked = collection.with_rows(|all| {
+            let mut proceed = |done| progress(Progress { phase: Phase::Relink, done, total: rows });
             new.choose_code(all, executor, &mut || proceed(0))?;
             new.relink(all, executor, &mut |done| proceed(done.into()))
         });
@@ -116,21 +128,21 @@ impl<S: Storage> Core<S> {
             return Err(CheckpointError::Cancelled);
         }
         let mut report = Relinked { rows, is_replaced: true, ..Relinked::default() };
-        if old.len() >= CALIBRATION_ROWS_MIN {
+        if old.count() >= CALIBRATION_ROWS_MIN {
             let before = match old.calibration() {
-                Some(found) if found.rows() == old.len() => found.clone(),
-                // It was measured with fewer rows, which are easier to find.
-                _ => self.measure(old, &planner, executor, progress)?,
+                Some(found) if found.rows() == old.count() => found.clone(),
+                // It was measured with other rows, which may be easier to find.
+                _ => measure(old, &collection, executor, progress)?,
             };
-            let after = self.measure(&new, &planner, executor, progress)?;
+            let after = measure(&new, &collection, executor, progress)?;
             report.recall_before = before.recall(REPORT_EF);
             report.recall_after = after.recall(REPORT_EF);
             report.is_replaced = report.recall_after >= report.recall_before;
             new.set_calibration(after);
         }
-        drop(planner);
+        drop(collection);
         if report.is_replaced {
-            self.state.write().collection_mut(id).expect("collections stay").set_graph(new);
+            self.install(id, new, 0);
         }
         Ok(report)
     }

@@ -192,17 +192,6 @@ impl<S: Storage> Core<S> {
         drop(queue);
         self.work.notify_one();
     }
-
-    /// Makes a checkpoint without indexing if one is due while somebody indexes, with `upkeep`
-    /// locked: the log must not grow for as long as that takes.
-    pub(super) fn checkpoint_if_due(&self) {
-        let now = self.clock.now();
-        let is_due = self.queue.lock().schedule.due().is_some_and(|due| due <= now);
-        if is_due && let Err(_) = self.checkpoint(&mut |_| ControlFlow::Continue(()), &|| Ok(())) {
-            // Whoever indexes makes one at the end, and is told if that fails too.
-            self.queue.lock().schedule.not_before = now + PAUSE_AFTER_FAILURE;
-        }
-    }
 }
 
 #[cfg(test)]

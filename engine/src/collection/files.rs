@@ -1,16 +1,19 @@
-//! A collection from its sealed files: rows that are written once, deleted rows, the graph
-//! (`docs/FORMAT.md`, chapters Rows file, Dead file, Graph file). `frozen` writes them.
+//! A collection from its sealed files: rows that are written once, which of them are dead and what
+//! the graph is still to learn, the graph (`docs/FORMAT.md`, chapters Rows file, Dead file, Graph
+//! file). `frozen` writes them.
 
+use super::Collection;
+use super::changes::Changes;
+use super::ids::IdIndex;
+use super::live::LiveCollection;
+use super::rows::RowStore;
 use crate::codec::Reader;
-use crate::collection::Collection;
-use crate::collection::dead::DeadRows;
-use crate::collection::rows::RowStore;
 use crate::damage::Damage;
 use crate::error::{OpenError, with_causes};
 use crate::manifest::{CollectionEntry, RowsEntry, inconsistent};
 use crate::record::decode_id;
 use crate::sealed::{FileKind, FileRef, SealedReader, Verified};
-use gannet_hnsw::{Executor, Graph, Metric, Params, check_finite, row_stride};
+use gannet_hnsw::{Executor, Graph, Metric, Params, RowSet, check_finite, row_stride};
 use gannet_storage::{ErrorKind, SealedFile, Storage};
 use std::ops::{Deref, Range};
 
@@ -18,16 +21,19 @@ pub(crate) const ROWS: u32 = 1;
 pub(crate) const NORMS: u32 = 2;
 pub(crate) const IDS: u32 = 3;
 pub(crate) const DEAD: u32 = 1;
+pub(crate) const CHANGES: u32 = 2;
 pub(super) const GRAPH: u32 = 1;
 
 /// What of a collection is in sealed files.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SavedCollection {
     pub(crate) rows: Vec<RowsEntry>,
-    /// With the number of dead rows it holds.
-    pub(super) dead: Option<(FileRef, u64)>,
-    /// With the version of the graph that it holds.
-    pub(super) graph: Option<(FileRef, u64)>,
+    /// With dead rows and changes as of `changes_version`; `None` if there were none.
+    pub(super) dead: Option<FileRef>,
+    pub(super) changes_version: (u64, u64),
+    /// The graph of `graph_version`; `None` if it was empty.
+    pub(super) graph: Option<FileRef>,
+    pub(super) graph_version: u64,
 }
 
 impl SavedCollection {
@@ -47,11 +53,11 @@ pub(crate) enum LoadedGraph {
     Discarded(String),
 }
 
-impl<V: Deref<Target = [u8]>> Collection<V> {
+impl<V: Deref<Target = [u8]>> LiveCollection<V> {
     /// Reads the files of `entry`, every byte of them verified, rows and graph at the same time.
     ///
     /// # Errors
-    /// Damage of rows or of the set of deleted ones. A graph that is damaged is no error.
+    /// Damage of rows, or of the set of dead ones. A graph that is damaged is no error.
     pub(crate) fn load<S>(
         storage: &S,
         database: [u8; 16],
@@ -63,45 +69,87 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
         S::Sealed: SealedFile<View = V>,
         V: Send + Sync,
     {
-        let mut collection = Self::new(entry.id, entry.name.clone(), entry.params.clone());
+        let mut live = Self::new(entry.id, entry.name.clone(), entry.params.clone());
         let open =
             |rows: &RowsEntry| SealedReader::open(storage, FileKind::Rows, database, &rows.file);
         let readers = entry.rows.iter().map(open).collect::<Result<Vec<_>, _>>()?;
-        let pieces = row_pieces(&collection.rows, &readers, entry)?;
+        let pieces = row_pieces(&live.now.rows, &readers, entry)?;
         // The graph first: it is the longest piece.
         let mut parts = executor.map(pieces.len() + 1, |index| match index.checked_sub(1) {
             None => Part::Graph(Box::new(load_graph(storage, database, entry))),
             Some(piece) => Part::Rows(read_rows(&readers, &pieces[piece], &entry.params)),
         });
+        let now = live.now_mut();
         for part in parts.drain(1..) {
             let Part::Rows(rows) = part else { unreachable!("one graph, at the front") };
-            collection.rows.append(rows?);
+            now.rows.append(rows?);
         }
         for (rows, reader) in entry.rows.iter().zip(&readers) {
-            collection.load_norms(reader, rows.count)?;
-            collection.load_ids(reader, rows.count)?;
+            now.load_norms(reader, rows.count)?;
+            now.load_ids(reader, rows.count)?;
         }
-        collection.saved.rows.clone_from(&entry.rows);
+        let row_count = now.row_count();
+        let mut changes = Changes::default();
+        let mut dead = RowSet::new();
         if let Some(file) = entry.dead {
             let reader = SealedReader::open(storage, FileKind::Dead, database, &file)?;
-            let dead = DeadRows::from_bytes(&reader.read(DEAD)?, collection.row_count());
-            collection.dead = dead.ok_or_else(|| inconsistent(FileKind::Dead, &file, "rows"))?;
-            collection.saved.dead = Some((file, collection.dead.count()));
+            dead = dead_rows(&reader.read(DEAD)?, row_count)
+                .ok_or_else(|| inconsistent(FileKind::Dead, &file, "rows"))?;
+            changes = Changes::from_bytes(&reader.read(CHANGES)?, row_count)
+                .ok_or_else(|| inconsistent(FileKind::Dead, &file, "changes"))?;
         }
-        collection.index_ids(entry)?;
+        now.live = (0..row_count).filter(|row| !dead.contains(*row)).collect();
+        now.joining = now.live.clone();
+        live.index = IdIndex::new(&now.ids, &now.live).map_err(|row| {
+            let file = entry.rows.iter().rfind(|rows| rows.first_row <= row);
+            let file = file.expect("every row came from a file");
+            inconsistent(FileKind::Rows, &file.file, "ids")
+        })?;
+        live.changes = changes;
         let Some(Part::Graph(graph)) = parts.pop() else { unreachable!("one graph, at the front") };
-        let loaded = match (*graph)? {
-            Ok(None) => LoadedGraph::None,
-            Ok(Some(graph)) => {
-                collection.set_graph(graph);
-                collection.saved.graph = entry.graph.map(|f| (f, collection.graph_version));
-                LoadedGraph::Loaded
-            }
-            Err(reason) => LoadedGraph::Discarded(reason),
+        let loaded = live.take_graph((*graph)?);
+        live.saved = SavedCollection {
+            rows: entry.rows.clone(),
+            dead: entry.dead,
+            changes_version: live.changes.version(),
+            graph: entry.graph,
+            graph_version: live.graph_version,
         };
-        Ok((collection, loaded))
+        Ok((live, loaded))
     }
 
+    /// Searches walk the graph that was read, if the changes make it that of the live rows.
+    fn take_graph(&mut self, graph: Result<Option<Graph>, String>) -> LoadedGraph {
+        let (graph, loaded) = match graph {
+            Ok(None) => (Graph::new(self.now.params.clone()), LoadedGraph::None),
+            Ok(Some(graph)) => (graph, LoadedGraph::Loaded),
+            Err(reason) => return LoadedGraph::Discarded(reason),
+        };
+        if !is_made_of(&graph, &self.changes, &self.now.live) {
+            return LoadedGraph::Discarded("it is not of the rows that there are".to_owned());
+        }
+        drop(self.set_graph(graph, 0));
+        loaded
+    }
+}
+
+/// Whether the changes, each of them possible, make `live` of the rows of a graph.
+fn is_made_of(graph: &Graph, changes: &Changes, live: &RowSet) -> bool {
+    let mut members = graph.members().clone();
+    let all_possible =
+        changes.each(|row, joins| if joins { members.insert(row) } else { members.remove(row) });
+    all_possible && members == *live
+}
+
+/// `None` if the bytes are not words, or name a row at or behind `row_count`.
+fn dead_rows(bytes: &[u8], row_count: u32) -> Option<RowSet> {
+    let (words, rest) = bytes.as_chunks::<8>();
+    let fits = rest.is_empty() && words.len() <= row_count.div_ceil(64) as usize;
+    let words = fits.then(|| words.iter().map(|word| u64::from_le_bytes(*word)).collect());
+    words.map(RowSet::from_words).filter(|dead| dead.last().is_none_or(|last| last < row_count))
+}
+
+impl<V: Deref<Target = [u8]>> Collection<V> {
     fn load_norms<F: SealedFile>(
         &mut self,
         file: &SealedReader<F>,
@@ -130,18 +178,9 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
             OpenError::from(file.damage(IDS, at, Damage::Field("ids")))
         };
         for _ in 0..count {
-            self.ids.push_unindexed(decode_id(&mut reader).ok_or_else(|| damage(&reader))?);
+            self.push_id(decode_id(&mut reader).ok_or_else(|| damage(&reader))?);
         }
         if reader.is_empty() { Ok(()) } else { Err(damage(&reader)) }
-    }
-
-    /// Which row each live id has. Two live rows of one id are damage.
-    fn index_ids(&mut self, entry: &CollectionEntry) -> Result<(), OpenError> {
-        self.ids.index(&self.dead).map_err(|row| {
-            let file = entry.rows.iter().rfind(|rows| rows.first_row <= row);
-            let file = file.expect("every row came from a file");
-            inconsistent(FileKind::Rows, &file.file, "ids")
-        })
     }
 }
 
@@ -154,20 +193,20 @@ enum Part<V> {
 /// The graph, `None` without a file, or why it is not usable.
 type GraphOrReason = Result<Option<Graph>, String>;
 
-/// Rows of one file that go into one chunk.
+/// Rows of one file that go into one view.
 struct Piece {
     file: usize,
     bytes: Range<u64>,
 }
 
-/// The vectors of all files, cut where chunks of the (empty) store begin.
+/// The vectors of all files, cut where views of the (empty) store begin.
 fn row_pieces<V: Deref<Target = [u8]>, F: SealedFile>(
     store: &RowStore<V>,
     files: &[SealedReader<F>],
     entry: &CollectionEntry,
 ) -> Result<Vec<Piece>, OpenError> {
     let row_len = store.row_len_bytes() as u64;
-    let per_chunk = 1_u64 << store.rows_per_chunk_log2();
+    let per_view = u64::from(store.rows_per_view());
     let mut pieces = Vec::new();
     for (file, (reader, rows)) in files.iter().zip(&entry.rows).enumerate() {
         let (first, count) = (u64::from(rows.first_row), u64::from(rows.count));
@@ -176,7 +215,7 @@ fn row_pieces<V: Deref<Target = [u8]>, F: SealedFile>(
         }
         let mut done = 0;
         while done < count {
-            let take = (per_chunk - (first + done) % per_chunk).min(count - done);
+            let take = (per_view - (first + done) % per_view).min(count - done);
             pieces.push(Piece { file, bytes: done * row_len..(done + take) * row_len });
             done += take;
         }

@@ -3,57 +3,53 @@
 //! Rows whose ids are their own numbers, from the first row on, take no memory: most collections
 //! are numbered like that. All others are kept, and so is an id that has moved to a later row.
 
-use super::dead::DeadRows;
+use super::paged::Paged;
 use crate::id::Id;
+use gannet_hnsw::RowSet;
 use std::collections::HashMap;
 
-/// See the module's documentation.
+/// The id of each row.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ids {
     /// The first rows, each of its own number.
     numbered: u32,
     /// Of the rows after them.
-    others: Vec<Id>,
-    /// Rows of live ids, where a row is not that of its own number among the first.
-    index: HashMap<Id, u32>,
+    others: Paged<Id>,
 }
 
-impl Ids {
-    /// How many rows have ids.
-    pub(super) fn len(&self) -> u32 {
-        self.numbered + u32::try_from(self.others.len()).expect("rows are counted in 32 bits")
-    }
+/// Rows of live ids, where a row is not that of its own number among the first. Not part of what
+/// searches read.
+#[derive(Debug, Default)]
+pub(super) struct IdIndex(HashMap<Id, u32>);
 
+impl Ids {
     /// The id of a row, live or dead.
     pub(super) fn of(&self, row: u32) -> Id {
         match row.checked_sub(self.numbered) {
             None => Id::Int(row.into()),
-            Some(other) => self.others[other as usize].clone(),
+            Some(other) => self.others.get(other as usize).expect("a row has an id").clone(),
         }
     }
 
-    /// The row of a live id.
-    pub(super) fn row_of(&self, id: &Id, dead: &DeadRows) -> Option<u32> {
-        self.index.get(id).copied().or_else(|| self.numbered_row(id, dead))
-    }
-
-    fn numbered_row(&self, id: &Id, dead: &DeadRows) -> Option<u32> {
+    /// The row of an id that is a number of its own among the first rows.
+    fn numbered_row(&self, id: &Id, live: &RowSet) -> Option<u32> {
         let Id::Int(number) = id else { return None };
         let row = u32::try_from(*number).ok().filter(|row| *row < self.numbered)?;
-        (!dead.contains(row)).then_some(row)
+        live.contains(row).then_some(row)
     }
 
-    /// Gives the next row its id, which is live from now on in no other row.
-    pub(super) fn push(&mut self, id: Id) {
-        let row = self.len();
-        if !self.push_unindexed(id) {
-            self.index.insert(self.of(row), row);
-        }
+    /// How many of the first rows have their own numbers.
+    pub(super) fn numbered(&self) -> u32 {
+        self.numbered
     }
 
-    /// Gives the next row its id, to be found after [`index`](Self::index) alone; whether it is the
-    /// row's own number.
-    pub(super) fn push_unindexed(&mut self, id: Id) -> bool {
+    /// The rows after them, with their ids, live or dead.
+    pub(super) fn others(&self) -> impl Iterator<Item = (u32, &Id)> {
+        (self.numbered..).zip(self.others.iter())
+    }
+
+    /// Gives the next row its id; whether that is the row's own number.
+    pub(super) fn push(&mut self, id: Id) -> bool {
         let is_numbered = self.others.is_empty() && id == Id::Int(self.numbered.into());
         if is_numbered {
             self.numbered += 1;
@@ -63,36 +59,53 @@ impl Ids {
         is_numbered
     }
 
-    /// Notes that an id is not live any more; its row is dead.
-    pub(super) fn remove(&mut self, id: &Id) {
-        self.index.remove(id);
+    /// Bytes on the heap. Cost: a step for each id that is kept.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.others.memory_bytes() + self.others.iter().map(len_bytes).sum::<usize>()
     }
+}
 
-    /// Makes every id of a live row findable. Two live rows of one id are an error: the second.
-    pub(super) fn index(&mut self, dead: &DeadRows) -> Result<(), u32> {
-        let first = self.numbered;
-        let is_live = |row: &(u32, &Id)| !dead.contains(row.0);
-        let live = || (first..).zip(&self.others).filter(is_live);
-        let mut index = HashMap::with_capacity(live().count());
-        for (row, id) in live() {
-            if self.numbered_row(id, dead).is_some() || index.insert(id.clone(), row).is_some() {
+impl IdIndex {
+    /// Of the live rows of `ids`. Two of one id are an error: the second.
+    pub(super) fn new(ids: &Ids, live: &RowSet) -> Result<Self, u32> {
+        let is_live = |row: &(u32, &Id)| live.contains(row.0);
+        let of_live = || ids.others().filter(is_live);
+        let mut rows = HashMap::with_capacity(of_live().count());
+        for (row, id) in of_live() {
+            if ids.numbered_row(id, live).is_some() || rows.insert(id.clone(), row).is_some() {
                 return Err(row);
             }
         }
-        self.index = index;
-        Ok(())
+        Ok(Self(rows))
     }
 
-    /// Bytes on the heap: of ids by row, and of rows by id. Cost: a step for each id that is kept.
-    pub(super) fn memory_bytes(&self) -> (usize, usize) {
-        let len = |id: &Id| if let Id::Bytes(bytes) = id { bytes.len() } else { 0 };
-        let ids =
-            self.others.capacity() * size_of::<Id>() + self.others.iter().map(len).sum::<usize>();
+    /// The row of a live id.
+    pub(super) fn row_of(&self, id: &Id, ids: &Ids, live: &RowSet) -> Option<u32> {
+        self.0.get(id).copied().or_else(|| ids.numbered_row(id, live))
+    }
+
+    /// Notes the row of an id, where that is not its own number among the first.
+    pub(super) fn insert(&mut self, id: Id, row: u32) {
+        self.0.insert(id, row);
+    }
+
+    /// Notes that an id is not live any more.
+    pub(super) fn remove(&mut self, id: &Id) {
+        self.0.remove(id);
+    }
+
+    /// Bytes on the heap. Cost: a step for each id.
+    pub(super) fn memory_bytes(&self) -> usize {
         let slot = size_of::<(Id, u32)>() + 1;
         // A table is filled to seven eighths at the most.
-        let slots = self.index.capacity() / 7 * 8;
-        (ids, slots * slot + self.index.keys().map(len).sum::<usize>())
+        let slots = self.0.capacity() / 7 * 8;
+        slots * slot + self.0.keys().map(len_bytes).sum::<usize>()
     }
+}
+
+/// Bytes of an id that are not in its place.
+fn len_bytes(id: &Id) -> usize {
+    if let Id::Bytes(bytes) = id { bytes.len() } else { 0 }
 }
 
 #[cfg(test)]
@@ -108,7 +121,8 @@ mod tests {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(seed | 1);
                 (state >> 33) % bound
             };
-            let (mut ids, mut dead) = (Ids::default(), DeadRows::default());
+            let (mut ids, mut index) = (Ids::default(), IdIndex::default());
+            let mut live = RowSet::new();
             let (mut by_row, mut by_id) = (Vec::new(), HashMap::new());
             for step in 0..300 {
                 let row = u32::try_from(by_row.len()).unwrap();
@@ -119,40 +133,42 @@ mod tests {
                     _ if step < 5 * seed => Id::Int(row.into()),
                     _ => Id::Int(below(1 << 40)),
                 };
-                let found = ids.row_of(&id, &dead);
+                let found = index.row_of(&id, &ids, &live);
                 assert_eq!(found, by_id.get(&id).copied(), "seed {seed}, step {step}, {id}");
                 if let Some(found) = found {
-                    dead.insert(found);
+                    live.remove(found);
                 }
                 if found.is_some() && below(2) == 0 {
-                    ids.remove(&id);
+                    index.remove(&id);
                     by_id.remove(&id);
                     continue;
                 }
-                ids.push(id.clone());
+                if !ids.push(id.clone()) {
+                    index.insert(id.clone(), row);
+                }
+                live.insert(row);
                 by_id.insert(id.clone(), row);
                 by_row.push(id);
             }
             let mut loaded = Ids::default();
             for (row, id) in (0_u32..).zip(&by_row) {
                 assert_eq!(ids.of(row), *id, "seed {seed}, row {row}");
-                loaded.push_unindexed(id.clone());
+                loaded.push(id.clone());
             }
-            loaded.index(&dead).unwrap();
+            let reindexed = IdIndex::new(&loaded, &live).unwrap();
             for id in &by_row {
                 let expected = by_id.get(id).copied();
-                assert_eq!(ids.row_of(id, &dead), expected, "seed {seed}, {id}");
-                assert_eq!(loaded.row_of(id, &dead), expected, "seed {seed}, {id}");
+                assert_eq!(index.row_of(id, &ids, &live), expected, "seed {seed}, {id}");
+                assert_eq!(reindexed.row_of(id, &loaded, &live), expected, "seed {seed}, {id}");
             }
-            assert_eq!(ids.len() as usize, by_row.len());
         }
     }
 
     #[test]
     fn rows_of_their_own_numbers_take_no_memory() {
         let mut ids = Ids::default();
-        (0..100_000).for_each(|id| ids.push(Id::Int(id)));
-        assert_eq!(ids.memory_bytes(), (0, 0));
+        assert!((0..100_000).all(|id| ids.push(Id::Int(id))));
+        assert_eq!(ids.memory_bytes(), 0);
     }
 
     #[test]
@@ -163,10 +179,11 @@ mod tests {
             (vec![Id::Int(0), Id::Int(1), Id::Int(3)], Ok(())),
         ] {
             let mut ids = Ids::default();
+            let live = (0..3).collect();
             for id in list {
-                _ = ids.push_unindexed(id);
+                _ = ids.push(id);
             }
-            assert_eq!(ids.index(&DeadRows::default()), expected);
+            assert_eq!(IdIndex::new(&ids, &live).map(drop), expected);
         }
     }
 }

@@ -1,6 +1,8 @@
 //! What memory a collection takes, line by line.
 
 use super::Collection;
+use super::ids::IdIndex;
+use gannet_hnsw::RowSet;
 use std::iter::Sum;
 use std::ops::{Add, Deref};
 
@@ -62,8 +64,9 @@ pub struct CollectionMemory {
     pub ids: MemoryUse,
     /// The row of each id that is kept.
     pub id_index: MemoryUse,
-    /// Which rows are dead.
-    pub dead: MemoryUse,
+    /// Which rows are live, and which of them the graph does not hold yet, or holds no longer for
+    /// long.
+    pub row_sets: MemoryUse,
 }
 
 impl CollectionMemory {
@@ -79,7 +82,7 @@ impl CollectionMemory {
             ("upper_links", self.upper_links),
             ("ids", self.ids),
             ("id_index", self.id_index),
-            ("dead", self.dead),
+            ("row_sets", self.row_sets),
         ]
     }
 
@@ -93,21 +96,21 @@ impl CollectionMemory {
 impl<V: Deref<Target = [u8]>> Collection<V> {
     /// What memory it takes, where views copy nothing or are copies on the heap. Cost: a step for
     /// each id that is kept.
-    pub(crate) fn memory(&self, views_copy_nothing: bool) -> CollectionMemory {
+    pub(super) fn memory(&self, index: &IdIndex, views_copy_nothing: bool) -> CollectionMemory {
         let (own, viewed) = self.rows.memory_bytes();
         let (heap, mapped) = if views_copy_nothing { (own, viewed) } else { (own + viewed, 0) };
         let graph = self.graph.memory();
-        let (ids, id_index) = self.ids.memory_bytes();
+        let sets = [&self.live, &self.joining, &self.leaving].map(RowSet::memory_bytes);
         CollectionMemory {
             vectors: MemoryUse { heap: heap as u64, mapped: mapped as u64 },
             codes: MemoryUse::heap(graph.codes),
             build_codes: MemoryUse::heap(graph.build_codes),
-            norms: MemoryUse::heap(self.norms.capacity() * size_of::<f32>()),
+            norms: MemoryUse::heap(self.norms.memory_bytes()),
             links: MemoryUse::heap(graph.links),
             upper_links: MemoryUse::heap(graph.upper_links),
-            ids: MemoryUse::heap(ids),
-            id_index: MemoryUse::heap(id_index),
-            dead: MemoryUse::heap(self.dead.memory_bytes()),
+            ids: MemoryUse::heap(self.ids.memory_bytes()),
+            id_index: MemoryUse::heap(index.memory_bytes()),
+            row_sets: MemoryUse::heap(sets.iter().sum()),
         }
     }
 }

@@ -1,60 +1,87 @@
-//! A collection in memory: rows, their ids, which are deleted, and the graph over them.
+//! A collection in memory: rows, their ids, which are live, and the graph over them.
 //!
-//! Keeps what a committed record changes and what a search reads. Rows are dense numbers in order
-//! of insertion; a replaced or deleted row stays, marked dead. `frozen` writes it to sealed files,
-//! `files` reads these; checks of input are `sequence`'s.
+//! Keeps what a search reads, as it was at one moment: a [`Collection`] does not change while
+//! somebody holds it. `live` is the collection that commits change, `changes` what its graph is
+//! still to learn. Rows are dense numbers in order of insertion; a replaced or deleted row stays,
+//! and leaves the graph. `frozen` writes it to sealed files, `files` reads these; checks of input
+//! are `sequence`'s.
 
-mod dead;
+mod changes;
 mod files;
 mod frozen;
 mod ids;
+mod live;
 mod memory;
+mod paged;
+mod passing;
 mod rows;
 
+pub(crate) use changes::Step;
 pub(crate) use files::{DEAD, IDS, LoadedGraph, NORMS, ROWS, SavedCollection};
 pub(crate) use frozen::FrozenCollection;
+pub(crate) use live::LiveCollection;
 pub use memory::{CollectionMemory, MemoryUse};
 
 use crate::id::Id;
-use dead::DeadRows;
-use gannet_hnsw::{
-    BatchPlan, BuildScratch, Calibration, Executor, Graph, Metric, Params, Rows, check_binary,
-    check_finite, normalise,
-};
-use ids::Ids;
+use gannet_hnsw::{Graph, Params, RowSet, Rows};
+use ids::{IdIndex, Ids};
+use paged::Paged;
 use rows::RowStore;
 use std::ops::Deref;
-use std::sync::Arc;
 
-/// One collection. `V` is the storage's view of a sealed file.
+/// One collection at one moment. `V` is the storage's view of a sealed file.
 pub(crate) struct Collection<V> {
     pub(crate) id: u32,
     pub(crate) name: String,
     pub(crate) params: Params,
     rows: RowStore<V>,
     /// Length of each row before it was normalised; empty unless the metric is cosine.
-    norms: Vec<f32>,
+    norms: Paged<f32>,
     ids: Ids,
-    dead: DeadRows,
-    /// Shared with a checkpoint; changed by the only one there is, when it shares it no more.
-    graph: Arc<Graph>,
-    /// Counts the changes of the graph; 0 for one that is empty.
-    graph_version: u64,
-    pub(crate) saved: SavedCollection,
+    /// One more than the highest integer there ever was among ids.
+    next_id: u64,
+    /// Rows that were neither deleted nor replaced.
+    live: RowSet,
+    /// Live rows that the graph does not hold yet.
+    joining: RowSet,
+    /// Rows of the graph that are not live any more.
+    leaving: RowSet,
+    graph: Graph,
+}
+
+/// Cheap beside its size: rows, ids and graph are shared, a page or a chunk that one of them writes
+/// to is copied then.
+impl<V> Clone for Collection<V> {
+    fn clone(&self) -> Self {
+        Self {
+            id: self.id,
+            name: self.name.clone(),
+            params: self.params.clone(),
+            rows: self.rows.clone(),
+            norms: self.norms.clone(),
+            ids: self.ids.clone(),
+            next_id: self.next_id,
+            live: self.live.clone(),
+            joining: self.joining.clone(),
+            leaving: self.leaving.clone(),
+            graph: self.graph.clone(),
+        }
+    }
 }
 
 impl<V: Deref<Target = [u8]>> Collection<V> {
-    pub(crate) fn new(id: u32, name: String, params: Params) -> Self {
+    fn new(id: u32, name: String, params: Params) -> Self {
         Self {
             id,
             name,
             rows: RowStore::new(params.dims),
-            norms: Vec::new(),
+            norms: Paged::default(),
             ids: Ids::default(),
-            dead: DeadRows::default(),
-            graph: Arc::new(Graph::new(params.clone())),
-            graph_version: 0,
-            saved: SavedCollection::default(),
+            next_id: 0,
+            live: RowSet::new(),
+            joining: RowSet::new(),
+            leaving: RowSet::new(),
+            graph: Graph::new(params.clone()),
             params,
         }
     }
@@ -64,30 +91,40 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
         self.rows.len()
     }
 
-    pub(crate) fn live_count(&self) -> u64 {
-        u64::from(self.ids.len()) - self.dead_count()
+    /// Rows that a search finds.
+    pub(crate) fn live(&self) -> &RowSet {
+        &self.live
     }
 
-    pub(crate) fn dead_count(&self) -> u64 {
-        self.dead.count()
+    pub(crate) fn dead_count(&self) -> u32 {
+        self.row_count() - self.live.count()
     }
 
-    pub(crate) fn is_live(&self, row: u32) -> bool {
-        !self.dead.contains(row)
+    /// Live rows that the graph does not hold yet.
+    pub(crate) fn joining(&self) -> &RowSet {
+        &self.joining
     }
 
-    pub(crate) fn row_of(&self, id: &Id) -> Option<u32> {
-        self.ids.row_of(id, &self.dead)
+    /// Rows of the graph that are dead.
+    pub(crate) fn leaving(&self) -> &RowSet {
+        &self.leaving
     }
 
     pub(crate) fn id_of(&self, row: u32) -> Id {
         self.ids.of(row)
     }
 
-    /// Rows in the graph that are live.
-    pub(crate) fn live_in_graph(&self) -> u64 {
-        let in_graph = self.graph.len();
-        u64::from(in_graph) - self.dead.count_below(in_graph)
+    /// One more than the highest integer there ever was among ids.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.next_id
+    }
+
+    /// Gives the next row its id; whether it is the row's own number.
+    fn push_id(&mut self, id: Id) -> bool {
+        if let Id::Int(number) = id {
+            self.next_id = self.next_id.max(number.saturating_add(1));
+        }
+        self.ids.push(id)
     }
 
     /// The vector as it was inserted; under cosine to within the rounding of one division and one
@@ -109,140 +146,8 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
         &self.graph
     }
 
-    pub(crate) fn set_graph(&mut self, graph: Graph) {
-        self.graph = Arc::new(graph);
-        self.graph_version += 1;
-    }
-
     /// Runs `read` with all rows.
     pub(crate) fn with_rows<T>(&self, read: impl FnOnce(&Rows<'_>) -> T) -> T {
-        with_rows(&self.params, &self.rows, read)
+        self.rows.with_rows(read)
     }
-
-    /// Rows and graph as they are now, to plan what the graph takes in next.
-    pub(crate) fn planner(&self) -> Planner<V> {
-        let (params, rows) = (self.params.clone(), self.rows.clone());
-        Planner { params, rows, graph: Arc::clone(&self.graph) }
-    }
-
-    /// Links a planned batch. The planner is gone.
-    ///
-    /// # Panics
-    /// If it is not.
-    pub(crate) fn link(&mut self, batch: BatchPlan) {
-        self.change_graph().apply_batch(batch);
-    }
-
-    /// Keeps what was measured on the graph as it is. The planner is gone.
-    ///
-    /// # Panics
-    /// If it is not.
-    pub(crate) fn set_calibration(&mut self, calibration: Calibration) {
-        self.change_graph().set_calibration(calibration);
-    }
-
-    fn change_graph(&mut self) -> &mut Graph {
-        self.graph_version += 1;
-        Arc::get_mut(&mut self.graph).expect("nobody else uses the graph any more")
-    }
-
-    /// Applies an insert as the log has it.
-    ///
-    /// # Errors
-    /// The field that does not fit this collection: damage, as `sequence` never writes it.
-    pub(crate) fn insert(
-        &mut self,
-        row: u32,
-        replaces: Option<u32>,
-        id: Id,
-        vector: &[u8],
-    ) -> Result<(), &'static str> {
-        if row != self.rows.len() {
-            return Err("row");
-        }
-        if vector.len() != 4 * self.params.dims as usize {
-            return Err("vector");
-        }
-        if self.row_of(&id) != replaces {
-            return Err("replaces");
-        }
-        let metric = self.params.metric;
-        let mut norm = 1.0;
-        self.rows.push(|bytes| {
-            let floats: &mut [f32] = bytemuck::cast_slice_mut(bytes);
-            for (float, bytes) in floats.iter_mut().zip(vector.chunks_exact(4)) {
-                *float = f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-            }
-            if metric == Metric::Cosine {
-                norm = normalise(floats).map_err(|_| "vector")?;
-            } else {
-                let check = if metric == Metric::Hamming { check_binary } else { check_finite };
-                check(floats).map_err(|_| "vector")?;
-            }
-            Ok(())
-        })?;
-        if metric == Metric::Cosine {
-            self.norms.push(norm);
-        }
-        if let Some(replaced) = replaces {
-            self.dead.insert(replaced);
-        }
-        self.ids.push(id);
-        Ok(())
-    }
-
-    /// Applies a delete as the log has it.
-    ///
-    /// # Errors
-    /// As [`insert`](Self::insert).
-    pub(crate) fn delete(&mut self, row: u32) -> Result<(), &'static str> {
-        if row >= self.ids.len() {
-            return Err("row");
-        }
-        let id = self.ids.of(row);
-        if self.row_of(&id) != Some(row) {
-            return Err("row");
-        }
-        self.ids.remove(&id);
-        self.dead.insert(row);
-        Ok(())
-    }
-}
-
-/// A collection at one moment, as a graph is built from it.
-pub(crate) struct Planner<V> {
-    params: Params,
-    rows: RowStore<V>,
-    graph: Arc<Graph>,
-}
-
-impl<V: Deref<Target = [u8]>> Planner<V> {
-    /// Plans the links of all rows before `end` that are not in the graph.
-    pub(crate) fn plan(
-        &self,
-        end: u32,
-        executor: &Executor,
-        scratch: &mut BuildScratch,
-    ) -> BatchPlan {
-        self.with_rows(|rows| self.graph.plan_batch(rows, end, executor, scratch))
-    }
-
-    /// The graph as it was.
-    pub(crate) fn graph(&self) -> &Graph {
-        &self.graph
-    }
-
-    /// Runs `read` with the rows as they were.
-    pub(crate) fn with_rows<T>(&self, read: impl FnOnce(&Rows<'_>) -> T) -> T {
-        with_rows(&self.params, &self.rows, read)
-    }
-}
-
-fn with_rows<V: Deref<Target = [u8]>, T>(
-    params: &Params,
-    rows: &RowStore<V>,
-    read: impl FnOnce(&Rows<'_>) -> T,
-) -> T {
-    let chunks = rows.chunks();
-    read(&Rows::new(params.dims, rows.rows_per_chunk_log2(), &chunks, rows.len()))
 }

@@ -1,92 +1,85 @@
-//! Vectors in chunks: each chunk is memory that grows, or a view of a sealed file.
+//! Vectors: views of sealed files, and memory for what no whole view holds.
 //!
-//! Keeps chunks 64-byte aligned. A chunk holds a power of two of rows, about 4 MiB of vectors, so
-//! that a row is found by a shift. A clone shares the chunks: it is the rows at one moment, for the
-//! price of a copy of the last chunk when that grows.
+//! A view holds a power of two of rows, about 4 MiB of vectors, and never changes. All other rows
+//! are in chunks of memory of about 32 KiB, which copies of a store share until one of them writes
+//! there: so a copy is the rows at one moment, and a row that is added copies little.
 
 use crate::sealed::Verified;
-use gannet_hnsw::row_stride;
-use gannet_storage::AlignedBuf;
+use gannet_hnsw::{Overlay, Rows, row_stride};
 use std::ops::Deref;
 use std::sync::Arc;
 
-const CHUNK_LEN_BYTES: usize = 4 << 20;
+const VIEW_LEN_BYTES: usize = 4 << 20;
+const CHUNK_LEN_BYTES: usize = 32 << 10;
 
 /// All vectors of a collection, zero-padded to the stride that the kernels want.
 pub(crate) struct RowStore<V> {
-    row_len: usize,
-    log2: u32,
-    chunks: Vec<Arc<Chunk<V>>>,
+    dims: u32,
+    /// Rows of a view, and of a chunk of memory.
+    view_log2: u32,
+    chunk_log2: u32,
+    /// By the number of their first row; `None` where rows are in memory.
+    views: Vec<Option<Arc<Verified<V>>>>,
+    memory: Overlay<f32>,
     len: u32,
-}
-
-enum Chunk<V> {
-    /// Grows up to a whole chunk; only the last one is not full.
-    Memory(AlignedBuf),
-    /// Full, and never changes.
-    View(Verified<V>),
 }
 
 impl<V> Clone for RowStore<V> {
     fn clone(&self) -> Self {
-        let Self { row_len, log2, ref chunks, len } = *self;
-        Self { row_len, log2, chunks: chunks.clone(), len }
+        let Self { dims, view_log2, chunk_log2, ref views, ref memory, len } = *self;
+        Self { dims, view_log2, chunk_log2, views: views.clone(), memory: memory.clone(), len }
     }
 }
 
 impl<V: Deref<Target = [u8]>> RowStore<V> {
     pub(crate) fn new(dims: u32) -> Self {
         let row_len = size_of::<f32>() * row_stride(dims);
-        let rows = (CHUNK_LEN_BYTES / row_len).max(1);
-        Self { row_len, log2: rows.ilog2(), chunks: Vec::new(), len: 0 }
+        let view_log2 = (VIEW_LEN_BYTES / row_len).max(1).ilog2();
+        let chunk_log2 = (CHUNK_LEN_BYTES / row_len).max(1).ilog2();
+        let memory = Overlay::new(row_stride(dims) << chunk_log2);
+        Self { dims, view_log2, chunk_log2, views: Vec::new(), memory, len: 0 }
     }
 
     pub(crate) fn len(&self) -> u32 {
         self.len
     }
 
-    pub(crate) fn rows_per_chunk_log2(&self) -> u32 {
-        self.log2
+    /// Rows of a view, of which every view begins at a multiple.
+    pub(crate) fn rows_per_view(&self) -> u32 {
+        1 << self.view_log2
     }
 
     pub(crate) fn row_len_bytes(&self) -> usize {
-        self.row_len
+        size_of::<f32>() * row_stride(self.dims)
     }
 
-    fn rows_per_chunk(&self) -> u32 {
-        1 << self.log2
+    /// Runs `read` with all rows.
+    pub(crate) fn with_rows<T>(&self, read: impl FnOnce(&Rows<'_>) -> T) -> T {
+        let views = self.views.iter().map(|view| match view {
+            // Views are aligned: clause 10 of the storage contract.
+            Some(bytes) => bytemuck::cast_slice(bytes),
+            None => &[],
+        });
+        let views: Vec<&[f32]> = views.collect();
+        let memory = (&self.memory, self.chunk_log2);
+        read(&Rows::layered(self.dims, self.view_log2, &views, memory, self.len))
     }
 
-    fn chunk_len_bytes(&self) -> usize {
-        self.row_len_bytes() << self.log2
-    }
-
-    /// Each chunk's floats; all but the last hold exactly a chunk's rows.
-    pub(crate) fn chunks<'s>(&'s self) -> Vec<&'s [f32]> {
-        let full = self.chunk_len_bytes();
-        let floats = |chunk: &'s Arc<Chunk<V>>| -> &'s [f32] {
-            let bytes: &[u8] = match &**chunk {
-                Chunk::Memory(bytes) => &bytes[..bytes.len().min(full)],
-                Chunk::View(bytes) => bytes,
-            };
-            // Buffers and views are aligned: clause 10 of the storage contract.
-            let whole_rows = bytes.len() / self.row_len_bytes() * self.row_len_bytes();
-            bytemuck::cast_slice(&bytes[..whole_rows])
-        };
-        self.chunks.iter().map(floats).collect()
-    }
-
-    /// Bytes of `count` rows from `first` on as they stand in memory, at most to the end of a
-    /// chunk.
+    /// Bytes of `count` rows from `first` on as they stand in memory, at most to the end of a chunk
+    /// or a view.
     pub(crate) fn bytes(&self, first: u32, count: u32) -> &[u8] {
-        let in_chunk = first & (self.rows_per_chunk() - 1);
-        let count = count.min(self.rows_per_chunk() - in_chunk).min(self.len - first);
-        let start = in_chunk as usize * self.row_len_bytes();
-        let range = start..start + count as usize * self.row_len_bytes();
-        match &*self.chunks[(first >> self.log2) as usize] {
-            Chunk::Memory(bytes) => &bytes[range],
-            Chunk::View(bytes) => &bytes[range],
+        let count = count.min(self.len - first) as usize;
+        let within = |bytes, rows_log2: u32| -> &[u8] {
+            let in_piece = first as usize & ((1 << rows_log2) - 1);
+            let count = count.min((1 << rows_log2) - in_piece);
+            let row_len = self.row_len_bytes();
+            &<[u8]>::as_ref(bytes)[in_piece * row_len..][..count * row_len]
+        };
+        if let Some(chunk) = self.memory.get((first >> self.chunk_log2) as usize) {
+            return within(bytemuck::cast_slice(chunk), self.chunk_log2);
         }
+        let view = self.views[(first >> self.view_log2) as usize].as_ref();
+        within(view.expect("a row is in memory or in a view"), self.view_log2)
     }
 
     /// Appends a row: `fill` gets its bytes, all zero and aligned. If it fails nothing is appended.
@@ -94,76 +87,41 @@ impl<V: Deref<Target = [u8]>> RowStore<V> {
         &mut self,
         fill: impl FnOnce(&mut [u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        let row_len = self.row_len;
-        let row = &mut self.room_for(1)[..row_len];
+        let row = self.room_for_next();
         fill(row).inspect_err(|_| row.fill(0))?;
         self.len += 1;
         Ok(())
     }
 
-    /// Appends whole rows, as [`bytes`](Self::bytes) gives them.
-    fn push_bytes(&mut self, mut bytes: &[u8]) {
-        let row_len = self.row_len_bytes();
-        debug_assert!(bytes.len().is_multiple_of(row_len));
-        while !bytes.is_empty() {
-            let count =
-                self.room_in_chunk().min(u32::try_from(bytes.len() / row_len).unwrap_or(u32::MAX));
-            let (head, rest) = bytes.split_at(count as usize * row_len);
-            self.room_for(count)[..head.len()].copy_from_slice(head);
-            self.len += count;
-            bytes = rest;
-        }
-    }
-
-    /// Appends verified rows that go into one chunk: a whole chunk stays a view, less is copied.
+    /// Appends verified rows that go into one view: a whole view stays one, less is copied.
     pub(crate) fn append(&mut self, rows: Verified<V>) {
-        if self.room_in_chunk() == self.rows_per_chunk() && rows.len() == self.chunk_len_bytes() {
-            self.chunks.push(Arc::new(Chunk::View(rows)));
-            self.len += self.rows_per_chunk();
-        } else {
-            self.push_bytes(&rows);
+        let row_len = self.row_len_bytes();
+        let is_whole = rows.len() == row_len << self.view_log2;
+        if is_whole && self.len.is_multiple_of(self.rows_per_view()) {
+            let index = (self.len >> self.view_log2) as usize;
+            self.views.resize_with(index, || None);
+            self.views.push(Some(Arc::new(rows)));
+            self.len += self.rows_per_view();
+            return;
+        }
+        for row in rows.chunks_exact(row_len) {
+            self.room_for_next().copy_from_slice(row);
+            self.len += 1;
         }
     }
 
-    /// Rows that the chunk of the next row can still take.
-    fn room_in_chunk(&self) -> u32 {
-        self.rows_per_chunk() - (self.len & (self.rows_per_chunk() - 1))
-    }
-
-    /// The bytes behind the last row, with room for `count` rows of its chunk.
-    fn room_for(&mut self, count: u32) -> &mut [u8] {
-        let index = (self.len >> self.log2) as usize;
-        let in_chunk = (self.len & (self.rows_per_chunk() - 1)) as usize;
-        let (row_len, full) = (self.row_len_bytes(), self.chunk_len_bytes());
-        let needed = (in_chunk + count as usize) * row_len;
-        if index == self.chunks.len() {
-            self.chunks.push(Arc::new(Chunk::Memory(AlignedBuf::zeroed(0))));
-        }
-        let chunk = &mut self.chunks[index];
-        let Chunk::Memory(bytes) = &**chunk else {
-            unreachable!("chunk {index} is a view, and views are full");
-        };
-        let is_shared = Arc::strong_count(chunk) > 1;
-        if bytes.len() < needed || is_shared {
-            let len = if bytes.len() < needed { 2 * bytes.len() } else { bytes.len() };
-            let mut grown = AlignedBuf::zeroed(len.max(needed).min(full));
-            if !(is_shared && mutant!("shared-rows-not-copied")) {
-                grown[..bytes.len()].copy_from_slice(bytes);
-            }
-            *chunk = Arc::new(Chunk::Memory(grown));
-        }
-        match Arc::get_mut(chunk) {
-            Some(Chunk::Memory(bytes)) => &mut bytes[in_chunk * row_len..],
-            Some(Chunk::View(_)) | None => unreachable!("chunk {index} is memory of its own"),
-        }
+    /// The bytes behind the last row, for the next one.
+    fn room_for_next(&mut self) -> &mut [u8] {
+        let stride = row_stride(self.dims);
+        let chunk = self.memory.chunk_mut((self.len >> self.chunk_log2) as usize, |_| {});
+        let in_chunk = self.len as usize & ((1 << self.chunk_log2) - 1);
+        bytemuck::cast_slice_mut(&mut chunk[in_chunk * stride..][..stride])
     }
 
     /// Bytes of its own, and bytes of views.
     pub(crate) fn memory_bytes(&self) -> (usize, usize) {
-        self.chunks.iter().fold((0, 0), |(own, viewed), chunk| match &**chunk {
-            Chunk::Memory(bytes) => (own + bytes.len(), viewed),
-            Chunk::View(bytes) => (own, viewed + bytes.viewed_len_bytes()),
-        })
+        let viewed = self.views.iter().flatten().map(|view| view.viewed_len_bytes()).sum();
+        (self.memory.memory_bytes(), viewed)
     }
 }
 
@@ -183,23 +141,22 @@ mod tests {
             store.push(fill).unwrap();
         }
         assert!(store.push(|_| Err(())).is_err());
-        assert_eq!((store.len(), store.rows_per_chunk_log2()), (150, 6));
-        let chunks = store.chunks();
-        let rows = gannet_hnsw::Rows::new(dims, 6, &chunks, 150);
-        for row in 0..150_u16 {
-            let floats = rows.row(u32::from(row));
-            assert_eq!(floats[0].to_bits(), f32::from(row).to_bits());
-            assert_eq!(floats.as_ptr().addr() % 64, 0);
-        }
-        let mut copy = RowStore::<Vec<u8>>::new(dims);
+        assert_eq!((store.len(), store.rows_per_view()), (150, 64));
+        store.with_rows(|rows| {
+            for row in 0..150_u16 {
+                let floats = rows.row(u32::from(row));
+                assert_eq!(floats[0].to_bits(), f32::from(row).to_bits());
+                assert_eq!(floats.as_ptr().addr() % 64, 0);
+            }
+        });
         let mut first = 0;
         while first < 150 {
             let bytes = store.bytes(first, 40);
-            copy.push_bytes(bytes);
-            first = copy.len();
+            for row in bytes.chunks_exact(store.row_len_bytes()) {
+                assert_eq!(row[..4], f32::from(u16::try_from(first).unwrap()).to_le_bytes());
+                first += 1;
+            }
         }
-        let copied = copy.chunks().concat();
-        assert_eq!(copied[..], chunks.concat()[..copied.len()]);
     }
 
     #[test]
@@ -214,11 +171,14 @@ mod tests {
         };
         (0..70_u16).for_each(|row| push(&mut store, row.into()));
         let then = store.clone();
-        let was = then.chunks().concat();
+        let all = |store: &RowStore<Vec<u8>>| {
+            store.with_rows(|rows| (0..rows.len()).map(|row| rows.row(row).to_vec()).collect())
+        };
+        let was: Vec<Vec<f32>> = all(&then);
         (70..200_u16).for_each(|row| push(&mut store, row.into()));
         assert!(store.push(|_| Err(())).is_err());
         assert_eq!((then.len(), store.len()), (70, 200));
-        assert_eq!(then.chunks().concat(), was);
-        assert_eq!(store.chunks().concat()[..was.len().min(70 * 16_000)], was[..70 * 16_000]);
+        assert_eq!(all(&then), was);
+        assert_eq!(all(&store)[..70], was);
     }
 }

@@ -46,7 +46,14 @@ impl<S: Storage> Core<S> {
         }
         let first_lsn = queue.sequenced + 1;
         queue.sequenced += Lsn::from(records);
-        apply(&mut self.state.write(), records, &body);
+        let has_new_rows = {
+            let mut state = self.state.write();
+            apply(&mut state, records, &body);
+            std::mem::take(&mut state.has_new_rows)
+        };
+        if has_new_rows {
+            self.note_rows();
+        }
         mutant!("buffered-counted-as-synced" => {
             let upto = queue.sequenced;
             queue.writer.log.note_synced(upto);

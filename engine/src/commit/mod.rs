@@ -76,19 +76,8 @@ impl<S: Storage> Database<S> {
             return Err(CommitError::InMemory);
         }
         let _guard = self.core.poison_on_panic();
-        let mut queue = self.core.open_queue()?;
-        let sequenced = self.core.sequence(&mut queue, &batch)?;
-        if durability == Durability::Buffered && queue.is_alone(&sequenced) {
-            return self.core.write_alone(&mut queue, sequenced);
-        }
-        let outcome = queue.push(sequenced, durability);
-        outcome.watch();
-        if queue.can_begin() {
-            drop(self.core.write_groups(queue));
-        } else {
-            drop(queue);
-        }
-        self.core.wait(&outcome)
+        self.core.wait_for_graphs(&batch);
+        self.core.commit(&batch, durability)
     }
 
     /// Puts a batch in line and comes back: its place in the order of commits is decided, and later
@@ -101,6 +90,7 @@ impl<S: Storage> Database<S> {
     #[expect(clippy::needless_pass_by_value, reason = "a batch is committed once")]
     pub fn submit(&self, batch: WriteBatch) -> Result<Ticket<S>, CommitError> {
         let _guard = self.core.poison_on_panic();
+        self.core.wait_for_graphs(&batch);
         let mut queue = self.core.open_queue()?;
         let sequenced = self.core.sequence(&mut queue, &batch)?;
         let outcome = queue.push(sequenced, self.core.durability);
@@ -161,6 +151,27 @@ impl<S: Storage> Ticket<S> {
 }
 
 impl<S: Storage> Core<S> {
+    /// As [`Database::commit_with`], waiting for no graph.
+    pub(crate) fn commit(
+        &self,
+        batch: &WriteBatch,
+        durability: Durability,
+    ) -> Result<Commit, CommitError> {
+        let mut queue = self.open_queue()?;
+        let sequenced = self.sequence(&mut queue, batch)?;
+        if durability == Durability::Buffered && queue.is_alone(&sequenced) {
+            return self.write_alone(&mut queue, sequenced);
+        }
+        let outcome = queue.push(sequenced, durability);
+        outcome.watch();
+        if queue.can_begin() {
+            drop(self.write_groups(queue));
+        } else {
+            drop(queue);
+        }
+        self.wait(&outcome)
+    }
+
     /// The queue when it lets a further batch in.
     fn open_queue(&self) -> Result<MutexGuard<'_, Queue<S>>, CommitError> {
         let mut queue = self.queue.lock();

@@ -403,7 +403,11 @@ impl<S: Storage> Core<S> {
                 mutant!("half-batch-visible" => { break; });
                 apply(&mut state, batch.records, &batch.body);
             }
+            let has_new_rows = std::mem::take(&mut state.has_new_rows);
             drop(state);
+            if has_new_rows {
+                self.note_rows();
+            }
             let group = queue.groups.pop_front().expect("it is there");
             let last = group.batches.last().expect("a group has a batch").commit.last_lsn;
             if group.durability == Durability::Strict || mutant!("buffered-counted-as-synced") {

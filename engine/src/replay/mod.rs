@@ -8,7 +8,7 @@
 mod keys;
 
 use crate::codec::Reader;
-use crate::collection::Collection;
+use crate::collection::LiveCollection;
 use crate::damage::{Corruption, Damage};
 use crate::id::Id;
 use crate::keyspace::Keyspace;
@@ -49,19 +49,14 @@ struct SegmentRows {
     ops: Vec<RowOp>,
 }
 
-#[derive(Debug)]
-struct RowOp {
-    frame: u32,
-    row: u32,
-    /// `None` deletes the row.
-    insert: Option<Insert>,
-}
+/// One change, of the frame of that index.
+type RowOp = (u32, RowChange);
 
 #[derive(Debug)]
-struct Insert {
-    replaces: Option<u32>,
-    id: Id,
-    vector: Range<usize>,
+enum RowChange {
+    Insert { row: u32, replaces: Option<u32>, id: Id, vector: Range<usize> },
+    Delete { row: u32 },
+    Cut,
 }
 
 /// A record that does not fit the state, and where it stands.
@@ -100,12 +95,14 @@ impl Decoded {
                 let rows = self.rows(place, collection);
                 let start = rows.bytes.len();
                 rows.bytes.extend_from_slice(vector);
-                let insert = Insert { replaces, id, vector: start..rows.bytes.len() };
-                rows.ops.push(RowOp { frame: place.0, row, insert: Some(insert) });
+                let vector = start..rows.bytes.len();
+                rows.ops.push((place.0, RowChange::Insert { row, replaces, id, vector }));
             }
             Record::DeleteRow { collection, row } => {
-                let op = RowOp { frame: place.0, row, insert: None };
-                self.rows(place, collection).ops.push(op);
+                self.rows(place, collection).ops.push((place.0, RowChange::Delete { row }));
+            }
+            Record::Cut { collection } => {
+                self.rows(place, collection).ops.push((place.0, RowChange::Cut));
             }
         }
     }
@@ -160,7 +157,7 @@ impl<V: Deref<Target = [u8]> + Send + Sync> State<V> {
             let made = match create {
                 Create::Collection { id, name, params } => {
                     made_collections.insert(*id, *place);
-                    self.add_collection(Collection::new(*id, name.clone(), params.clone()))
+                    self.add_collection(LiveCollection::new(*id, name.clone(), params.clone()))
                 }
                 Create::Keyspace { id, name } => {
                     made_keyspaces.insert(*id, *place);
@@ -189,26 +186,32 @@ impl<V: Deref<Target = [u8]> + Send + Sync> State<V> {
         wave: &[Taken<Decoded>],
         executor: &Executor,
     ) -> Result<(), Corruption> {
-        let is_used = |collection: &&mut Collection<V>| {
-            wave.iter().any(|taken| taken.product.collections.contains_key(&collection.id))
+        let is_used = |collection: &&mut LiveCollection<V>| {
+            let id = collection.now().id;
+            wave.iter().any(|taken| taken.product.collections.contains_key(&id))
         };
         let used: Vec<_> = self.collections_mut().filter(is_used).map(Mutex::new).collect();
         let misfits = executor.map(used.len(), |index| {
             let mut collection = used[index].lock();
+            let id = collection.now().id;
             for (segment, taken) in wave.iter().enumerate() {
-                let Some((_, rows)) = taken.product.collections.get(&collection.id) else {
+                let Some((_, rows)) = taken.product.collections.get(&id) else {
                     continue;
                 };
-                for op in &rows.ops {
-                    let done = match &op.insert {
-                        None => collection.delete(op.row),
-                        Some(Insert { replaces, id, vector }) => {
+                for (frame, change) in &rows.ops {
+                    let done = match change {
+                        RowChange::Delete { row } => collection.delete(*row),
+                        RowChange::Insert { row, replaces, id, vector } => {
                             let vector = &rows.bytes[vector.clone()];
-                            collection.insert(op.row, *replaces, id.clone(), vector)
+                            collection.insert(*row, *replaces, id.clone(), vector)
+                        }
+                        RowChange::Cut => {
+                            collection.cut();
+                            Ok(())
                         }
                     };
                     if let Err(field) = done {
-                        return Some((segment, op.frame, field));
+                        return Some((segment, *frame, field));
                     }
                 }
             }

@@ -270,6 +270,8 @@ impl<'d, T: Storage> Taker<'d, T> {
             Record::DeleteRow { collection, row } => {
                 (Owner::Collection(collection), self.drop_row(collection, row)?)
             }
+            // Graphs are built anew.
+            Record::Cut { collection } => (Owner::Collection(collection), Ok(())),
             Record::CreateKeyspace { keyspace, name } => {
                 (Owner::Keyspace(keyspace), self.add_keyspace(keyspace, name))
             }

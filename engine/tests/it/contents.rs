@@ -1,7 +1,7 @@
 //! A small database whose contents are known, on any disk, and how to compare it.
 
 use crate::disk::Disk;
-use gannet::storage::Storage;
+use gannet::storage::{FileName, ReadFile, SealedFile, Storage};
 use gannet::{
     CheckpointStats, Config, Database, Distribution, Id, Metric, OpeningStats, Params,
     SearchOptions, SeededChance, Stats, WriteBatch,
@@ -116,6 +116,35 @@ pub(crate) fn without_times(stats: &mut Stats) {
 
 pub(crate) fn checkpoint<S: Storage>(db: &Database<S>) -> gannet::CheckpointReport {
     db.checkpoint(&mut |_| ControlFlow::Continue(())).expect("checkpoint")
+}
+
+/// The newest segment of the log, by its number.
+pub(crate) fn last_segment(disk: &impl Disk) -> u32 {
+    let files = disk.open().expect("free").list().expect("lists");
+    let names = files.iter().filter_map(|file| file.name.as_str().strip_prefix("log-"));
+    names.map(|digits| digits.parse().expect("a number")).max().expect("a log")
+}
+
+/// Whether a file is part of the log, or kept for it: threads of a database make these ahead of
+/// need.
+pub(crate) fn is_of_log(name: &FileName) -> bool {
+    name.as_str().starts_with("log-") || name.as_str() == "reserve"
+}
+
+/// Every file but those, by name.
+pub(crate) fn apart_from_log(disk: &impl Disk) -> BTreeMap<String, Vec<u8>> {
+    let storage = disk.open().expect("free");
+    let files = storage.list().expect("lists").into_iter().filter(|file| !is_of_log(&file.name));
+    let bytes = |name: &FileName| {
+        let file = storage.open_sealed(name).expect("opens");
+        file.view(0..file.len_bytes()).expect("reads").to_vec()
+    };
+    files.map(|file| (file.name.to_string(), bytes(&file.name))).collect()
+}
+
+/// Name of a segment of the log.
+pub(crate) fn segment(number: u32) -> FileName {
+    FileName::new(&format!("log-{number:010}")).expect("a valid name")
 }
 
 /// Two checkpoints, the second sharing rows with the first, records of every kind before, between

@@ -1,6 +1,6 @@
 //! Every byte of a small database, flipped; files cut, lost, foreign or of a newer version.
 
-use crate::contents::{Contents, config, example, open, shown};
+use crate::contents::{Contents, config, example, last_segment, open, segment, shown};
 use crate::disk::{Disk, Folder, on_each_disk};
 use gannet::storage::{
     BLOCK_SIZE, Durability, ErrorKind, FileName, ReadFile, Storage, Write, WriteFile,
@@ -110,6 +110,7 @@ fn a_lost_file_is_refused_or_made_up_for_and_never_a_wrong_answer() {
     fn on(disk: &impl Disk) {
         let contents = example(disk);
         let names: Vec<_> = files(disk).into_iter().map(|(name, _)| name).collect();
+        let last = segment(last_segment(disk));
         let mut refused = Vec::new();
         for name in &names {
             let copy = disk.copy();
@@ -118,9 +119,7 @@ fn a_lost_file_is_refused_or_made_up_for_and_never_a_wrong_answer() {
             storage.sync_dir().unwrap();
             drop(storage);
             // The last segment alone cannot be missed: nothing else names it.
-            if name.as_str() != "log-0000000003"
-                && judge(&copy, &contents, name.as_str()).refused > 0
-            {
+            if *name != last && judge(&copy, &contents, name.as_str()).refused > 0 {
                 refused.push(name.as_str());
             }
         }
@@ -135,11 +134,12 @@ fn a_lost_file_is_refused_or_made_up_for_and_never_a_wrong_answer() {
 fn a_cut_or_grown_file_is_refused_or_made_up_for() {
     fn on(disk: &impl Disk) {
         let contents = example(disk);
+        let last = segment(last_segment(disk));
         for (name, len) in files(disk) {
             for new_len in
                 (0..=len + BLOCK_SIZE as u64).step_by(BLOCK_SIZE).filter(|&new| new != len)
             {
-                if name.as_str() == "log-0000000003" && new_len < len {
+                if name == last && new_len < len {
                     continue; // Cut frames of the last segment look like frames never written.
                 }
                 let copy = disk.copy();
@@ -165,10 +165,14 @@ fn damage_last_commit<D: Disk>(
     let mut batch = WriteBatch::new();
     batch.put("kv", b"last", b"commit");
     db.commit(batch).unwrap();
+    let last = db.stats().unwrap().files.into_iter().filter_map(|file| {
+        file.name.as_str().strip_prefix("log-").map(|digits| digits.parse().unwrap())
+    });
+    let last = last.max().unwrap();
     then(disk, &db);
     drop(db);
     let killed = disk.copy();
-    let log = FileName::new("log-0000000004").unwrap();
+    let log = segment(last);
     edit(&killed.open().unwrap(), &log, BLOCK_SIZE as u64, |block| block[70] ^= 1);
     Database::open(killed.open().unwrap(), config(4)).map(drop)
 }
@@ -191,6 +195,8 @@ fn the_last_commit_has_a_witness_after_a_checkpoint_that_was_not_published() {
             disk.fail_nth(nth, ErrorKind::Io, false);
             match db.checkpoint(&mut |_| ControlFlow::Continue(())) {
                 Err(CheckpointError::Storage(error)) => error.place().clone_into(&mut place),
+                // The log: its last commit may be as bad as torn.
+                Err(CheckpointError::Poisoned) => {}
                 other => panic!("call {nth}: {other:?}"),
             }
         });
@@ -219,7 +225,7 @@ fn a_bad_graph_is_built_again_and_reported() {
         drop(storage);
         let db = open(disk, 5);
         let action = &db.recovery_report().index_actions[0];
-        assert_eq!((action.collection.as_str(), action.rows), ("c", 15));
+        assert_eq!((action.collection.as_str(), action.rows), ("c", 12));
         assert!(action.to_string().contains("checksum"), "{action}");
         assert_eq!(shown(&db, 200), contents);
         assert_eq!(db.collection("c").unwrap().in_graph, db.collection("c").unwrap().rows);

@@ -1,6 +1,6 @@
 //! A cache that shows what the media does not have, numbers and names that nobody wrote.
 
-use crate::contents::{Contents, checkpoint, config, example, open, shown};
+use crate::contents::{Contents, checkpoint, config, example, last_segment, open, segment, shown};
 use crate::disk::{Disk, on_each_disk};
 use gannet::storage::{ErrorKind, FileName, Storage};
 use gannet::{CommitError, Damage, Database, OpenError, WriteBatch, verify_storage};
@@ -43,15 +43,15 @@ fn a_segment_header_whose_sync_failed_is_not_believed() {
 fn a_missing_segment_is_damage_also_before_a_spare_one() {
     fn on(disk: &impl Disk) {
         example(disk);
+        let last = last_segment(disk);
         let storage = disk.open().unwrap();
-        let name = |number: u32| FileName::new(&format!("log-{number:010}")).unwrap();
-        storage.remove(&name(3)).unwrap();
-        drop(storage.create(&name(4), 16 << 10).unwrap());
+        storage.remove(&segment(last)).unwrap();
+        drop(storage.create(&segment(last + 1), 16 << 10).unwrap());
         let refused = Database::open(storage, config(2)).expect_err("records are lost");
         let OpenError::Corrupt(corruption) = refused else { panic!("{refused:?}") };
         assert_eq!(
             (corruption.file.as_str(), corruption.damage),
-            (name(3).as_str(), Damage::Missing)
+            (segment(last).as_str(), Damage::Missing)
         );
     }
     on_each_disk!(on);
@@ -61,8 +61,9 @@ fn a_missing_segment_is_damage_also_before_a_spare_one() {
 fn a_segment_of_absurd_length_is_refused_unread() {
     fn on(disk: &impl Disk) {
         example(disk);
+        let next = segment(last_segment(disk) + 1);
         let storage = disk.open().unwrap();
-        drop(storage.create(&FileName::new("log-0000000004").unwrap(), 64 << 30).unwrap());
+        drop(storage.create(&next, 64 << 30).unwrap());
         let refused = Database::open(storage, config(2)).expect_err("too long");
         assert!(matches!(refused, OpenError::Corrupt(c) if c.damage == Damage::Length));
         assert_eq!(verify_storage(&disk.open().unwrap()).unwrap().faults.len(), 1);

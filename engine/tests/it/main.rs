@@ -12,12 +12,14 @@ mod damage;
 mod disk;
 mod faults;
 mod faulty;
+mod filters;
 mod gathering;
 mod history;
 mod input;
 #[cfg(target_os = "linux")]
 mod leaks;
 mod lies;
+mod live;
 #[cfg(target_os = "linux")]
 mod lying;
 mod matrix;

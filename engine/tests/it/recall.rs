@@ -214,7 +214,7 @@ fn memory_is_told_line_by_line() {
         batch.upsert("c", 5, &wide(8));
         db.commit(batch).unwrap();
         let memory = db.collection("c").unwrap().memory;
-        assert!(memory.ids.heap > 0 && memory.id_index.heap > 0 && memory.dead.heap > 0);
+        assert!(memory.ids.heap > 0 && memory.id_index.heap > 0 && memory.row_sets.heap > 0);
         assert_eq!(db.stats().unwrap().collections[0].memory, memory);
     }
     on_each_disk!(on);
@@ -275,4 +275,63 @@ fn of_three(seed: u64) -> Vec<f32> {
         wide[0] * turn.sin() + wide[1] * turn.cos() + wide[2] * (2.0 * turn).sin()
     };
     (0..40).map(component).collect()
+}
+
+/// A probe tells about what searches find, and of what it cannot ask nothing.
+#[test]
+fn a_probe_tells_what_searches_find() {
+    fn on(disk: &impl Disk) {
+        let db = open(disk, 1);
+        let sparse = Params { m: 2, ef_construction: 4, ..Params::new(12, Metric::L2) };
+        let dense = Params { m: 16, ef_construction: 100, ..Params::new(12, Metric::L2) };
+        for (name, params) in [("sparse", sparse), ("dense", dense)] {
+            db.create_collection(name, params).unwrap();
+            let mut batch = WriteBatch::new();
+            batch.set_bulk(true);
+            (0..10).for_each(|id| batch.insert(name, id, &wide(id)));
+            db.commit(batch).unwrap();
+            checkpoint(&db);
+            assert_eq!(db.probe(name, 50).unwrap(), None, "ten rows are all looked at");
+            let mut batch = WriteBatch::new();
+            batch.set_bulk(true);
+            (10..2500).for_each(|id| batch.insert(name, id, &wide(id)));
+            db.commit(batch).unwrap();
+            checkpoint(&db);
+        }
+        let of = |name| db.probe(name, 150).unwrap().unwrap();
+        let (sparse, dense) = (of("sparse"), of("dense"));
+        for found in [sparse, dense] {
+            assert_eq!(found.queries, 150);
+            assert!(0.0 <= found.low && found.low <= found.recall, "{found:?}");
+            assert!(found.recall <= found.high && found.high <= 1.0, "{found:?}");
+        }
+        assert!(sparse.high < dense.low, "{sparse:?} {dense:?}");
+        assert!(dense.recall > 0.97, "{dense:?}");
+        assert_eq!(db.collection("dense").unwrap().recall, None, "nobody asked for probes");
+        assert!(matches!(db.probe("other", 1), Err(gannet::ReadError::UnknownCollection { .. })));
+    }
+    on_each_disk!(on);
+}
+
+/// Probes are made by themselves, and a graph that finds too little is optimized by itself.
+#[test]
+fn probes_in_the_background_have_a_poor_graph_optimized() {
+    let disk = gannet_testkit::sim::SimDisk::new();
+    let mut config = crate::contents::config(1);
+    (config.threads, config.probes_per_minute, config.recall_target) = (2, 6000, Some(0.999));
+    let db = gannet::Database::open(disk.open().unwrap(), config).unwrap();
+    let sparse = Params { m: 2, ef_construction: 4, ..Params::new(12, Metric::L2) };
+    db.create_collection("c", sparse).unwrap();
+    let mut batch = WriteBatch::new();
+    batch.set_bulk(true);
+    (0..2500).for_each(|id| batch.insert("c", id, &wide(id)));
+    db.commit(batch).unwrap();
+    // As long as it takes: nobody asks for a checkpoint, and optimizing ends with one.
+    while db.collection("c").unwrap().recall.is_none() {
+        std::thread::yield_now();
+    }
+    while db.stats().unwrap().checkpoint_lsn == 0 {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    db.close().unwrap();
 }

@@ -1,6 +1,9 @@
 //! Replay in parallel, and a log that is ended before damage because that was asked for.
 
-use crate::contents::{Contents, checkpoint, config, open, params, shown, vector, without_times};
+use crate::contents::{
+    Contents, apart_from_log, checkpoint, config, is_of_log, open, params, shown, vector,
+    without_times,
+};
 use crate::disk::{Disk, Folder, on_each_disk};
 use gannet::storage::{
     BLOCK_SIZE, Durability, ErrorKind, FileName, ReadFile, SealedFile, Storage, Write, WriteFile,
@@ -90,6 +93,12 @@ fn told<S: Storage>(db: &Database<S>) -> String {
         .collections
         .iter_mut()
         .for_each(|collection| collection.memory = gannet::CollectionMemory::default());
+    // Where there are threads, graphs learn beside this, and segments are made.
+    for collection in &mut stats.collections {
+        (collection.in_graph, collection.leaving) = (0, 0);
+    }
+    stats.files.retain(|file| !is_of_log(&file.name));
+    (stats.log_segments, stats.log_bytes, stats.file_bytes) = (0, 0, 0);
     format!("{stats:?}")
 }
 
@@ -103,7 +112,7 @@ fn same_for_every_number_of_threads(disk: &impl Disk, commits: usize) {
         checkpoint(&db);
         let after = told(&db);
         drop(db);
-        let bytes = files(&copy.open().unwrap());
+        let bytes = apart_from_log(&copy);
         assert!(bytes.keys().any(|name| name.starts_with("table")));
         (before, after, bytes)
     };

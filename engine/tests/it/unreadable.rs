@@ -1,6 +1,6 @@
 //! Files that the device does not give back: derived and redundant ones are done without.
 
-use crate::contents::{Contents, checkpoint, config, params, shown, vector};
+use crate::contents::{Contents, checkpoint, config, last_segment, params, segment, shown, vector};
 use crate::disk::{Disk, Folder};
 use gannet::{AnyStorage, Damage, Database, Metric, WriteBatch};
 use std::path::{Path, PathBuf};
@@ -81,7 +81,9 @@ fn a_log_that_cannot_be_read_is_never_taken_for_its_end() {
         db.commit(batch).unwrap();
         drop(db);
         // A name that is a directory is not listed as a file; so cut it to half a block instead.
-        let log = folder.path().join("log-0000000003");
+        // The one that holds the last commit.
+        let last = segment(last_segment(folder));
+        let log = folder.path().join(last.as_str());
         let file = std::fs::OpenOptions::new().write(true).open(&log).unwrap();
         file.set_len(6000).unwrap();
         let refused = open(folder).expect_err("not whole blocks");

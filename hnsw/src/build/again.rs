@@ -1,9 +1,6 @@
 //! Links of rows that are in the graph already, chosen anew: the first time a row saw only the rows
 //! that had come before it.
 
-use std::ops::Range;
-
-use super::codes::NewCodes;
 use super::scratch::{BuildScratch, Worker};
 use super::sight::{Sight, of_rows};
 use crate::executor::Executor;
@@ -12,17 +9,16 @@ use crate::rows::Rows;
 use crate::space::{Linked, Space};
 use crate::walk::Walk;
 
-/// The links of `range`, by row, then from the top layer down. `codes` are what the graph lacks.
+/// The links of `anew`, which are in the graph: by row, then from the top layer down.
 pub(super) fn plan(
     graph: &Graph,
     rows: &Rows<'_>,
-    codes: &NewCodes,
-    range: Range<u32>,
+    anew: &[u32],
     exec: &Executor,
     scratch: &BuildScratch,
 ) -> Vec<Sight> {
-    of_rows(range, exec, scratch, |row, worker, sights| {
-        graph.measure_build(rows, codes, PlanRow { graph, row, worker, sights });
+    of_rows(anew, exec, scratch, |row, worker, sights| {
+        graph.measure_build(rows, PlanRow { graph, row, worker, sights });
     })
 }
 

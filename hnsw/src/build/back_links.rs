@@ -3,7 +3,6 @@
 use std::ops::Range;
 
 use super::PlannedList;
-use super::codes::NewCodes;
 use super::sight::Sight;
 use crate::executor::Executor;
 use crate::graph::Graph;
@@ -28,7 +27,6 @@ struct BackLink {
 pub(super) fn plan(
     graph: &Graph,
     rows: &Rows<'_>,
-    codes: &NewCodes,
     sights: &[Sight],
     exec: &Executor,
 ) -> Vec<PlannedList> {
@@ -47,7 +45,7 @@ pub(super) fn plan(
     let changed = exec.map(groups.len().div_ceil(LISTS_A_TASK), |task| {
         let groups = &groups[task_range(task, groups.len())];
         let planner = Planner { graph, sights, groups, memory: Memory::default() };
-        graph.measure_links(rows, codes, planner)
+        graph.measure_links(rows, planner)
     });
     let own = sights.iter().map(|sight| PlannedList {
         row: sight.row,

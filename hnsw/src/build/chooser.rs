@@ -51,6 +51,48 @@ impl Chooser {
         selector.select(link, row, candidates, count)
     }
 
+    /// The links of `row` that `stay`; then of `more` those that would be chosen of all, at most
+    /// `most` in all; and the nearest of the others, until they are `count`. Lists that are chosen
+    /// anew are shorter than those that grew link by link, and searches would find less.
+    #[inline(always)]
+    pub(crate) fn refill<L: Space>(
+        &mut self,
+        link: L,
+        row: u32,
+        stay: &[u32],
+        more: &[u32],
+        count: usize,
+        most: usize,
+    ) -> Box<[u32]> {
+        let Self { aim, rows, candidates, selector } = self;
+        for &row in more.iter().chain(stay) {
+            link.prefetch(row);
+        }
+        rows.clear();
+        rows.extend_from_slice(stay);
+        candidates.clear();
+        link.aim(row, aim);
+        link.each(aim, more, |key| candidates.push(key));
+        link.each(aim, stay, |key| candidates.push(key));
+        candidates.sort_unstable();
+        let chosen = selector.select(link, row, candidates, count);
+        // The chosen come first: of the others, those that are hidden come by their distance.
+        for key in chosen {
+            if rows.len() < most && !stay.contains(&key.row()) {
+                rows.push(key.row());
+            }
+        }
+        for key in candidates {
+            if rows.len() >= count {
+                break;
+            }
+            if !rows.contains(&key.row()) {
+                rows.push(key.row());
+            }
+        }
+        rows.as_slice().into()
+    }
+
     pub(crate) fn memory_bytes(&self) -> usize {
         let Self { aim, rows, candidates, selector } = self;
         let lists = size_of::<u32>() * rows.capacity() + size_of::<Key>() * candidates.capacity();

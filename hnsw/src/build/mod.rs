@@ -1,170 +1,131 @@
-//! Taking rows into the graph, in batches that many threads plan and one applies.
+//! Rows join a graph, leave it and are linked anew, in batches that many threads plan.
 //!
-//! A batch is planned against the graph as it stands, which readers may search meanwhile; every row
-//! of the batch also sees the batch's earlier rows, as if they had been taken in one by one. What
-//! is planned depends on the graph and the rows alone, so any number of threads gives the same
-//! bytes. Storing a plan computes nothing. The idea is that of `ParlayANN` (Manohar et al., 2024).
+//! A batch is planned against the graph as it was, and then stored: nobody links to the rows of a
+//! batch yet, so no walk meets them, but each sees the batch's earlier rows, as if they had been
+//! taken in one by one. What is planned depends on the graph and the rows alone, so any number of
+//! threads gives the same bytes. Storing a plan computes nothing. The idea is that of `ParlayANN`
+//! (Manohar et al., 2024). Who reads a graph while it changes reads a clone of it.
 
 mod again;
 mod back_links;
 mod chooser;
 pub(crate) mod codes;
+mod leave;
 mod scratch;
 mod sight;
 
-use std::fmt;
-use std::ops::{ControlFlow, Range};
+use std::ops::ControlFlow;
+use std::sync::Arc;
 
-use crate::code::Code;
 use crate::executor::Executor;
 use crate::graph::Graph;
-use crate::memory::Table;
 use crate::params::ROWS_MAX;
 use crate::rows::Rows;
-use codes::NewCodes;
+use sight::Sight;
 
 pub use scratch::BuildScratch;
 
 /// Most rows of one batch.
 pub const BATCH_ROWS_MAX: u32 = 1024;
 
-/// Where the batch that begins at row `len` ends: `len + clamp(len / 50, 1, 1024)`.
+/// How many rows should join a graph of `count` rows, or leave it, at once: `clamp(count / 50, 1,
+/// 1024)`.
 ///
 /// `ParlayANN` caps a batch at 2 % of the rows, so that what its rows do not see of each other
 /// stays small; the absolute cap bounds the memory of a plan and the time a batch takes.
 #[must_use]
+pub fn batch_changes(count: u32) -> u32 {
+    (count / 50).clamp(1, BATCH_ROWS_MAX)
+}
+
+/// Where the batch that begins at row `len` ends, where none is missing below: `len +
+/// batch_changes(len)`.
+#[must_use]
 pub fn next_batch_end(len: u32) -> u32 {
-    len + (len / 50).clamp(1, BATCH_ROWS_MAX)
+    len + batch_changes(len)
 }
 
-/// The lists that a batch of rows adds and changes. Made by [`Graph::plan_batch`], stored by
-/// [`Graph::apply_batch`]. A few megabytes at most: bounded by the batch, not by the graph.
-#[derive(Clone)]
-pub struct BatchPlan {
-    start: u32,
-    end: u32,
-    /// Where a code was chosen, what the graph turns to before it takes them in: that, and the
-    /// codes of the rows that are there.
-    chosen: Option<(Code, Table<i8>)>,
-    codes: NewCodes,
-    /// Lists to replace, in this order.
-    lists: Vec<PlannedList>,
-}
-
-impl BatchPlan {
-    /// The number of rows in the graph once the plan is applied.
-    #[must_use]
-    pub fn end(&self) -> u32 {
-        self.end
-    }
-
-    /// Bytes it holds on the heap.
-    #[must_use]
-    pub fn memory_bytes(&self) -> usize {
-        let links = self.lists.iter().map(|list| size_of_val(&*list.links)).sum::<usize>();
-        let chosen = self.chosen.as_ref().map_or(0, |(_, codes)| codes.memory_bytes());
-        let lists = self.lists.capacity() * size_of::<PlannedList>();
-        links + lists + self.codes.memory_bytes() + chosen
-    }
-}
-
-impl fmt::Debug for BatchPlan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { start, end, lists, .. } = self;
-        write!(f, "BatchPlan {{ rows: {start}..{end}, lists: {} }}", lists.len())
-    }
-}
-
-#[derive(Clone)]
+/// The links of a row on a layer, as they are to be.
 struct PlannedList {
     row: u32,
     layer: u8,
     links: Box<[u32]>,
 }
 
+/// # Panics
+/// If the rows are too many for a batch, or not in ascending order.
+fn check_batch(batch: &[u32]) {
+    assert!(batch.len() <= BATCH_ROWS_MAX as usize, "a batch of {} rows", batch.len());
+    assert!(batch.is_sorted_by(|a, b| a < b), "rows of a batch out of order: {batch:?}");
+}
+
 impl Graph {
-    /// Plans to take in rows `self.len()..end`. Reads the graph only.
+    /// Takes in rows `joins`, which may fill holes and leave gaps. Each sees the earlier ones.
     ///
-    /// The rows must be finite, of unit length for cosine, and stay as they are from now on.
+    /// The rows must be finite, of unit length for cosine, and stay as they are while they are in
+    /// the graph. No rows are no change.
+    ///
+    /// Equal graphs and rows give equal graphs, on any number of threads and any instruction set.
+    /// Cost: a walk with a beam of `ef_construction` for each row, and a choice of links for it and
+    /// for each row it links to. With clones about, also copies of what changes.
     ///
     /// # Panics
-    /// If `end` is not after the graph's last row, more than [`BATCH_ROWS_MAX`] rows after it, or
-    /// after the last of `rows`, or if `rows` has other dimensions.
-    #[must_use]
-    pub fn plan_batch(
-        &self,
+    /// If `joins` are more than [`BATCH_ROWS_MAX`], not strictly ascending, or one of them is in
+    /// the graph or none of `rows`; or if `rows` has other dimensions than the graph or lacks a row
+    /// of it.
+    pub fn insert_batch(
+        &mut self,
         rows: &Rows<'_>,
-        end: u32,
+        joins: &[u32],
         exec: &Executor,
         scratch: &mut BuildScratch,
-    ) -> BatchPlan {
+    ) {
         self.check_rows(rows);
-        let start = self.len();
-        assert!(start < end && end <= rows.len(), "a batch {start}..{end} of {}", rows.len());
-        assert!(end - start <= BATCH_ROWS_MAX, "a batch of {} rows", end - start);
-        let chosen = self.with_code_if_due(rows, exec);
-        let graph = chosen.as_ref().unwrap_or(self);
-        let codes = codes::plan(graph, rows, end, exec);
-        let sights = sight::plan(graph, rows, &codes, end, exec, scratch);
-        let lists = back_links::plan(graph, rows, &codes, &sights, exec);
-        let chosen = chosen.map(|graph| (graph.code, graph.codes));
-        BatchPlan { start, end, chosen, codes, lists }
+        check_batch(joins);
+        let Some(&last) = joins.last() else { return };
+        assert!(last < rows.len(), "row {last} of {}", rows.len());
+        if let Some(row) = joins.iter().find(|&&row| self.contains(row)) {
+            panic!("row {row} is in the graph already");
+        }
+        self.choose_code_if_due(rows, exec);
+        self.settle();
+        self.grow(self.len().max(last + 1));
+        self.encode_rows(rows, joins, exec);
+        let sights = sight::plan(self, rows, joins, exec, scratch);
+        self.link(rows, &sights, exec);
+        self.join(joins);
     }
 
-    /// Plans to link rows `range`, which are in the graph, anew: each to the best of what it links
-    /// to and what a beam of `ef_construction` finds now in the whole graph. Reads the graph only.
-    ///
-    /// # Panics
-    /// If the range is empty, has more than [`BATCH_ROWS_MAX`] rows, or ends after the graph's
-    /// last; or if `rows` has other dimensions than the graph or lacks a row of it.
-    #[must_use]
-    pub fn plan_relink(
-        &self,
-        rows: &Rows<'_>,
-        range: Range<u32>,
-        exec: &Executor,
-        scratch: &mut BuildScratch,
-    ) -> BatchPlan {
-        self.check_rows(rows);
-        let (count, len) = (range.len(), self.len());
-        assert!(count > 0 && range.end <= len, "rows {range:?} of a graph of {len}");
-        assert!(count <= BATCH_ROWS_MAX as usize, "a batch of {count} rows");
-        let codes = codes::plan(self, rows, len, exec);
-        let sights = again::plan(self, rows, &codes, range, exec, scratch);
-        let lists = back_links::plan(self, rows, &codes, &sights, exec);
-        BatchPlan { start: len, end: len, chosen: None, codes, lists }
-    }
-
-    /// Takes in the rows of `plan`, or their new links. Copies lists and codes, computes no
-    /// distances: short.
-    ///
-    /// # Panics
-    /// If the plan was made for another number of rows than the graph has.
-    pub fn apply_batch(&mut self, plan: BatchPlan) {
-        assert_eq!(self.len(), plan.start, "a plan for a graph of another length");
-        for _ in plan.start..plan.end {
-            self.push_row();
-        }
-        if let Some((code, codes)) = plan.chosen {
-            self.turn_to(code, codes);
-        }
-        self.codes.extend_from_slice(&plan.codes.walk);
-        self.build_codes.extend_from_slice(&plan.codes.build);
-        for list in plan.lists {
+    /// Gives rows the links that they see, and those they link to the links back.
+    fn link(&mut self, rows: &Rows<'_>, sights: &[Sight], exec: &Executor) {
+        for list in back_links::plan(self, rows, sights, exec) {
             self.set_links(list.row, list.layer, &list.links);
         }
     }
 
-    /// Takes in rows `self.len()..end`, batch by batch, each ending where [`next_batch_end`] says,
-    /// the last at `end`. Calls `progress` with the number of rows in the graph after each batch;
-    /// where it breaks, the work ends early. The graph is whole at every such point. Returns
-    /// `Break` if `progress` broke before `end` was reached.
+    /// Links rows `anew`, which are in the graph: each to the best of what it links to and what a
+    /// beam of `ef_construction` finds now in the whole graph.
+    fn relink_batch(
+        &mut self,
+        rows: &Rows<'_>,
+        anew: &[u32],
+        exec: &Executor,
+        scratch: &mut BuildScratch,
+    ) {
+        let sights = again::plan(self, rows, anew, exec, scratch);
+        self.link(rows, &sights, exec);
+    }
+
+    /// Takes in rows `self.len()..end`, batch by batch, each of [`batch_changes`] rows, the last
+    /// one of what is left. Calls `progress` with the length of the graph after each batch; where
+    /// it breaks, the work ends early. The graph is whole at every such point. Returns `Break` if
+    /// `progress` broke before `end` was reached.
     ///
-    /// Needs [`BuildScratch`] anew for every call: who takes in few rows at a time plans and
-    /// applies batches instead.
+    /// Needs [`BuildScratch`] anew for every call: who takes in few rows at a time inserts batches
+    /// instead.
     ///
     /// # Panics
-    /// As [`Graph::plan_batch`]; not if there is nothing to do.
+    /// As [`Graph::insert_batch`]; not if there is nothing to do.
     pub fn insert_until(
         &mut self,
         rows: &Rows<'_>,
@@ -175,9 +136,9 @@ impl Graph {
         assert!(end <= ROWS_MAX, "a graph holds {ROWS_MAX} rows");
         let mut scratch = BuildScratch::new();
         while self.len() < end {
-            let batch_end = next_batch_end(self.len()).min(end);
-            let plan = self.plan_batch(rows, batch_end, exec, &mut scratch);
-            self.apply_batch(plan);
+            let batch_end = end.min(self.len() + batch_changes(self.count()));
+            let joins: Vec<u32> = (self.len()..batch_end).collect();
+            self.insert_batch(rows, &joins, exec, &mut scratch);
             if progress(self.len()).is_break() && self.len() < end {
                 return ControlFlow::Break(());
             }
@@ -185,11 +146,12 @@ impl Graph {
         ControlFlow::Continue(())
     }
 
-    /// Links every row anew, in order of their numbers, [`BATCH_ROWS_MAX`] at a time: see
-    /// [`Graph::plan_relink`]. A row that came early gets links to what came after it; searches
-    /// find more with the same beam. Which rows there are and on which layers they stand stays; any
-    /// calibration is dropped. Calls `progress` with the number of rows that are done after each
-    /// batch; where it breaks, the work ends early. The graph is whole at every such point.
+    /// Links every row anew, in order of their numbers, [`BATCH_ROWS_MAX`] at a time: each to the
+    /// best of what it links to and what a beam of `ef_construction` finds now in the whole graph.
+    /// A row that came early gets links to what came after it; searches find more with the same
+    /// beam. Which rows there are and on which layers they stand stays; any calibration is dropped.
+    /// Calls `progress` with the number of rows that are done after each batch; where it breaks,
+    /// the work ends early. The graph is whole at every such point.
     ///
     /// Equal graphs and rows give equal graphs, on any number of threads and any instruction set.
     /// Cost: a little more than building the graph took.
@@ -202,15 +164,20 @@ impl Graph {
         exec: &Executor,
         progress: &mut dyn FnMut(u32) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
+        self.check_rows(rows);
         self.calibration = None;
+        self.settle();
+        self.need_build_codes(rows, exec);
         let mut scratch = BuildScratch::new();
         let mut done = 0;
-        while done < self.len() {
-            let end = (done + BATCH_ROWS_MAX).min(self.len());
-            let plan = self.plan_relink(rows, done..end, exec, &mut scratch);
-            self.apply_batch(plan);
-            done = end;
-            if progress(done).is_break() && done < self.len() {
+        // No row joins or leaves: the iterator keeps the rows that there are.
+        let members = Arc::clone(&self.members);
+        let mut left = members.iter();
+        while done < self.count() {
+            let anew: Vec<u32> = left.by_ref().take(BATCH_ROWS_MAX as usize).collect();
+            self.relink_batch(rows, &anew, exec, &mut scratch);
+            done = self.count().min(done + BATCH_ROWS_MAX);
+            if progress(done).is_break() && done < self.count() {
                 return ControlFlow::Break(());
             }
         }

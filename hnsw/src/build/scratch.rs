@@ -23,6 +23,8 @@ pub(crate) struct Worker {
     pub(crate) chooser: Chooser,
     /// The batch's rows before the one at hand, by their distances from it.
     pub(crate) mates: Vec<Key>,
+    /// Rows that leave, near the one at hand.
+    pub(crate) gone: Vec<u32>,
 }
 
 impl BuildScratch {
@@ -63,6 +65,7 @@ impl Worker {
         self.beam.memory_bytes()
             + self.aim.memory_bytes()
             + self.mates.capacity() * size_of::<Key>()
+            + self.gone.capacity() * size_of::<u32>()
             + self.chooser.memory_bytes()
     }
 }

@@ -1,19 +1,15 @@
 //! What each new row sees: its best links among the graph and the earlier rows of its batch.
 
-use std::ops::Range;
-
-use super::codes::NewCodes;
 use super::scratch::{BuildScratch, Worker};
 use crate::executor::Executor;
 use crate::graph::Graph;
 use crate::key::Key;
-use crate::layer::layer_of;
 use crate::rows::Rows;
 use crate::space::{Linked, Space};
 use crate::walk::Walk;
 
 /// Rows a thread takes at a time.
-const ROWS_A_TASK: u32 = 8;
+const ROWS_A_TASK: usize = 8;
 
 /// The links a new row chose on one of its layers, nearest first.
 pub(super) struct Sight {
@@ -22,35 +18,32 @@ pub(super) struct Sight {
     pub(super) links: Box<[Key]>,
 }
 
-/// The links of rows `graph.len()..end`, of which `codes` holds the codes: by row, then from the
-/// top layer down.
+/// The links of rows `joins`, for which there is room in the graph and which nobody links to yet:
+/// by row, then from the top layer down.
 pub(super) fn plan(
     graph: &Graph,
     rows: &Rows<'_>,
-    codes: &NewCodes,
-    end: u32,
+    joins: &[u32],
     exec: &Executor,
     scratch: &BuildScratch,
 ) -> Vec<Sight> {
-    of_rows(graph.len()..end, exec, scratch, |row, worker, sights| {
-        graph.measure_build(rows, codes, PlanRow { graph, row, worker, sights });
+    of_rows(joins, exec, scratch, |row, worker, sights| {
+        graph.measure_build(rows, PlanRow { graph, joins, row, worker, sights });
     })
 }
 
-/// What `look` gives of each row of `range`, in their order, on all threads.
-pub(super) fn of_rows(
-    range: Range<u32>,
+/// What `look` gives of each of some rows, in their order, on all threads.
+pub(super) fn of_rows<T: Send>(
+    of: &[u32],
     exec: &Executor,
     scratch: &BuildScratch,
-    look: impl Fn(u32, &mut Worker, &mut Vec<Sight>) + Sync + Send,
-) -> Vec<Sight> {
-    let tasks = (range.end - range.start).div_ceil(ROWS_A_TASK);
-    let planned = exec.map(tasks as usize, |task| {
-        let task = u32::try_from(task).expect("fewer tasks than rows");
-        let first = range.start + task * ROWS_A_TASK;
+    look: impl Fn(u32, &mut Worker, &mut Vec<T>) + Sync + Send,
+) -> Vec<T> {
+    let tasks: Vec<&[u32]> = of.chunks(ROWS_A_TASK).collect();
+    let planned = exec.map(tasks.len(), |task| {
         let mut sights = Vec::new();
         scratch.with_worker(|worker| {
-            for row in first..range.end.min(first + ROWS_A_TASK) {
+            for &row in tasks[task] {
                 look(row, worker, &mut sights);
             }
         });
@@ -62,6 +55,8 @@ pub(super) fn of_rows(
 /// The links of one row.
 struct PlanRow<'a, 'o> {
     graph: &'a Graph,
+    /// The batch, in order.
+    joins: &'a [u32],
     row: u32,
     worker: &'o mut Worker,
     sights: &'o mut Vec<Sight>,
@@ -72,14 +67,14 @@ impl Linked for PlanRow<'_, '_> {
 
     #[inline(always)]
     fn run<W: Space, L: Space, const SAME: bool>(self, space: W, link: L) {
-        let Self { graph, row, worker, sights } = self;
+        let Self { graph, joins, row, worker, sights } = self;
         let params = &graph.params;
         let width = params.ef_construction as usize;
-        let top = layer_of(params.seed, row, params.m);
-        let Worker { beam, aim, mates, chooser } = worker;
+        let (top, lists) = (graph.top_layer(row), graph.lists());
+        let Worker { beam, aim, mates, chooser, .. } = worker;
         space.aim(row, aim);
         beam.fresh.clear();
-        beam.fresh.extend(graph.len()..row);
+        beam.fresh.extend(joins.iter().take_while(|&&join| join < row));
         mates.clear();
         space.each(aim, &beam.fresh, |mate| mates.push(mate));
 
@@ -97,7 +92,7 @@ impl Linked for PlanRow<'_, '_> {
                 _ => beam.pool.begin(width),
             }
             for &mate in &*mates {
-                if layer == 0 || layer_of(params.seed, mate.row(), params.m) >= layer {
+                if layer == 0 || lists.top_layer(mate.row()) >= layer {
                     beam.pool.insert(mate);
                 }
             }

@@ -24,6 +24,7 @@ use crate::kernel::{Isa, LANES, NIBBLES_BLOCK, Simd, Task};
 use crate::metric::Metric;
 use crate::rows::Rows;
 use crate::space::{Aim, Space};
+use crate::table::View;
 use mean::take_mean;
 use rotation::rotate;
 
@@ -248,48 +249,30 @@ pub(crate) trait Form: Copy {
     fn distance4<S: Simd>(self, simd: S, from: &Aim, codes: [&[i8]; 4]) -> [f32; 4];
 }
 
-/// The codes of a graph's rows, one after another, and for a `BATCH` those of the rows after them.
-#[derive(Clone, Copy)]
-pub(crate) struct Codes<'a, const BATCH: bool> {
-    len_bytes: usize,
-    graph: &'a [i8],
-    batch: &'a [i8],
-}
-
-impl<'a, const BATCH: bool> Codes<'a, BATCH> {
-    pub(crate) fn new(code: Code, dims: u32, graph: &'a [i8], batch: &'a [i8]) -> Self {
-        let len_bytes = code.len_bytes(dims);
-        Self { len_bytes, graph, batch }
-    }
-
-    /// The code of `row`.
-    #[inline(always)]
-    fn of(&self, row: u32) -> &'a [i8] {
-        let start = row as usize * self.len_bytes;
-        if BATCH && start >= self.graph.len() {
-            &self.batch[start - self.graph.len()..][..self.len_bytes]
-        } else {
-            &self.graph[start..][..self.len_bytes]
-        }
-    }
-}
-
 /// Rows compared by their codes.
 #[derive(Clone, Copy)]
-pub(crate) struct Coded<'a, F, S, const BATCH: bool> {
+pub(crate) struct Coded<'a, F, S> {
     pub(crate) rows: &'a Rows<'a>,
-    pub(crate) codes: Codes<'a, BATCH>,
+    pub(crate) codes: View<'a, i8>,
     pub(crate) form: F,
     pub(crate) simd: S,
 }
 
-impl<F: Form, S: Simd, const BATCH: bool> Space for Coded<'_, F, S, BATCH> {
+impl<'a, F, S> Coded<'a, F, S> {
+    /// The code of `row`.
+    #[inline(always)]
+    fn code(&self, row: u32) -> &'a [i8] {
+        self.codes.row(row as usize)
+    }
+}
+
+impl<F: Form, S: Simd> Space for Coded<'_, F, S> {
     const IS_EXACT: bool = F::IS_EXACT;
 
     #[inline(always)]
     fn aim(&self, row: u32, aim: &mut Aim) {
         let vector = &self.rows.row(row)[..self.rows.dims() as usize];
-        self.form.aim(vector, self.codes.of(row), aim);
+        self.form.aim(vector, self.code(row), aim);
     }
 
     #[inline(always)]
@@ -299,22 +282,22 @@ impl<F: Form, S: Simd, const BATCH: bool> Space for Coded<'_, F, S, BATCH> {
 
     #[inline(always)]
     fn prefetch(&self, row: u32) {
-        crate::kernel::prefetch::prefetch(self.codes.of(row));
+        crate::kernel::prefetch::prefetch(self.code(row));
     }
 
     #[cfg(feature = "counters")]
     fn row_len_bytes(&self) -> usize {
-        self.codes.len_bytes
+        self.codes.row_items()
     }
 
     #[inline(always)]
     fn distance(&self, from: &Aim, row: u32) -> f32 {
-        self.form.distance(self.simd, from, self.codes.of(row))
+        self.form.distance(self.simd, from, self.code(row))
     }
 
     #[inline(always)]
     fn distance4(&self, from: &Aim, rows: [u32; 4]) -> [f32; 4] {
-        self.form.distance4(self.simd, from, rows.map(|row| self.codes.of(row)))
+        self.form.distance4(self.simd, from, rows.map(|row| self.code(row)))
     }
 }
 

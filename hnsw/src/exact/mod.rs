@@ -13,7 +13,7 @@ use crate::executor::Executor;
 use crate::kernel::{Kernel, LANES};
 use crate::key::{Key, Neighbor};
 use crate::rows::Rows;
-use nearest::Nearest;
+pub(crate) use nearest::Nearest;
 
 /// Most queries that share one pass over the rows, a multiple of a panel's: at a few hundred
 /// dimensions their panels and a block of rows fit a second cache.

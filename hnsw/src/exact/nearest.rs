@@ -7,7 +7,7 @@ const GATHER_MIN: usize = 32;
 
 /// The smallest `k` keys of many, for any `k`: gathers a multiple of `k`, then drops the rest, so a
 /// key costs constant time on average.
-pub(super) struct Nearest {
+pub(crate) struct Nearest {
     keys: Vec<Key>,
     k: usize,
     gather: usize,
@@ -19,24 +19,40 @@ pub(super) struct Nearest {
 
 impl Nearest {
     /// For the smallest `k` of at most `count` keys; `k` is from 1 to `count`.
-    pub(super) fn new(k: usize, count: usize) -> Self {
+    pub(crate) fn new(k: usize, count: usize) -> Self {
+        Self::reuse(Vec::new(), k, count)
+    }
+
+    /// The same in memory that is there; what is in it is forgotten.
+    pub(crate) fn reuse(mut keys: Vec<Key>, k: usize, count: usize) -> Self {
         let gather = k.saturating_mul(2).max(GATHER_MIN).min(count);
-        Self { keys: Vec::with_capacity(gather), k, gather, bound: None, limit: f32::INFINITY }
+        keys.clear();
+        keys.reserve_exact(gather);
+        Self { keys, k, gather, bound: None, limit: f32::INFINITY }
     }
 
     /// A key of a greater distance is not among the smallest. Never NaN.
     #[inline]
-    pub(super) fn limit(&self) -> f32 {
+    pub(crate) fn limit(&self) -> f32 {
         self.limit
     }
 
     /// Inserts the key of a row, if its distance lets it.
     #[inline]
-    pub(super) fn offer(&mut self, distance: f32, row: u32) {
+    pub(crate) fn offer(&mut self, distance: f32, row: u32) {
         // What is not a number is not above the limit: it counts, as infinitely far.
         let is_above = distance > self.limit;
         if !is_above {
             self.insert(Key::new(distance, row));
+        }
+    }
+
+    /// Inserts a key, if it is near enough.
+    #[inline]
+    pub(crate) fn offer_key(&mut self, key: Key) {
+        let is_far = self.bound.is_some_and(|bound| key >= bound);
+        if !is_far {
+            self.insert(key);
         }
     }
 
@@ -56,7 +72,7 @@ impl Nearest {
         self.keys.push(key);
     }
 
-    pub(super) fn into_sorted(mut self) -> Vec<Key> {
+    pub(crate) fn into_sorted(mut self) -> Vec<Key> {
         self.keys.sort_unstable();
         self.keys.truncate(self.k);
         self.keys

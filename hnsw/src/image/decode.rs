@@ -6,21 +6,22 @@
 
 use super::fault::{GraphFault, LinkFault};
 use super::{
-    CALIBRATED_AT, HEADER_CRC_AT, HEADER_LEN, HUNDREDS_AT, Layout, MAGIC, TENS_AT, VERSION,
-    ZEROS_AT,
+    CALIBRATED_AT, HEADER_CRC_AT, HEADER_LEN, HOLES_AT, HUNDREDS_AT, Layout, MAGIC, TENS_AT,
+    VERSION, ZEROS_AT,
 };
 use crate::Metric;
 use crate::calibration::{CALIBRATION_ROWS_MIN, Calibration, HUNDREDS_ROWS_MIN};
-use crate::choose::CHOICE_ROWS_MIN;
 use crate::code::{Code, CodeChoice};
-use crate::graph::{Entry, Graph, NO_ROW};
+use crate::graph::{Entry, Graph, NO_ROW, code_table};
 use crate::layer::layer_of;
-use crate::memory::Table;
 use crate::params::{Params, ROWS_MAX};
+use crate::rowset::RowSet;
+use crate::table::Table;
 
 impl Graph {
     /// The graph of an image that [`Graph::encode`] wrote, computing on this CPU's fastest
-    /// instruction set. `rows_len_max` is the number of rows there are: the graph may have fewer.
+    /// instruction set. `rows_len_max` is the length of the rows there are: the graph may be
+    /// shorter.
     ///
     /// Any bytes give a graph or a fault. Allocates what lists and codes take, which is less than
     /// `bytes`, and only after lengths and checksums are right. Cost: a pass over the bytes for
@@ -28,7 +29,7 @@ impl Graph {
     ///
     /// # Errors
     /// The first fault found, from the outside inward: length, magic, version, checksums,
-    /// parameters, layers, links.
+    /// parameters, members, layers, links and codes.
     pub fn decode(bytes: &[u8], rows_len_max: u32, expect: &Params) -> Result<Self, GraphFault> {
         let header = Header::read(bytes)?;
         check_params(&header.params, expect)?;
@@ -43,27 +44,37 @@ impl Graph {
             (layout.starts_end, layout.base_at),
             (layout.base_end, layout.upper_at),
             (layout.upper_end, layout.codes_at),
-            (layout.codes_end, layout.len),
+            (layout.codes_end, layout.members_at),
+            (layout.members_end, layout.len),
         ] {
             check_zero(section(bytes, from, to), from)?;
         }
 
-        let upper_starts = words(section(bytes, HEADER_LEN as u64, layout.starts_end));
-        let expected = check_layers(&header, upper_starts.items())?;
-        check_entry(header.entry, expected)?;
+        let members = section(bytes, layout.members_at, layout.members_end);
+        let members = check_members(&header, members)?;
+        let upper_starts = words(1, section(bytes, HEADER_LEN as u64, layout.starts_end));
+        check_layers(&header, &upper_starts)?;
         let mut graph = Self::new(header.params);
         (graph.code, graph.is_code_measured) = (header.code, header.is_code_measured);
-        graph.entry = expected;
+        graph.members = members.into();
         graph.calibration = header.calibration;
         graph.upper_starts = upper_starts;
-        graph.base = words(section(bytes, layout.base_at, layout.base_end));
-        graph.upper = words(section(bytes, layout.upper_at, layout.upper_end));
-        let codes = section(bytes, layout.codes_at, layout.codes_end);
-        graph.codes.extend_from_slice(bytemuck::cast_slice(codes));
+        graph.entry = graph.find_entry();
+        check_entry(header.entry, graph.entry)?;
+        let links_max = |layer| graph.params.links_max(layer);
+        graph.base = words(links_max(0), section(bytes, layout.base_at, layout.base_end));
+        graph.upper = words(links_max(1), section(bytes, layout.upper_at, layout.upper_end));
         for row in 0..header.rows {
             for layer in 0..=graph.top_layer(row) {
                 check_list(&graph, row, layer)?;
             }
+        }
+        let codes = section(bytes, layout.codes_at, layout.codes_end);
+        check_holes(&graph, codes, layout.codes_at)?;
+        graph.codes = code_table(graph.code, graph.params.dims);
+        if !codes.is_empty() {
+            let codes = codes.iter().map(|byte| byte.cast_signed());
+            graph.codes = Table::from_items(graph.code.len_bytes(graph.params.dims), codes);
         }
         Ok(graph)
     }
@@ -76,6 +87,7 @@ struct Header {
     is_code_measured: bool,
     entry: (u32, u8),
     rows: u32,
+    holes: u32,
     upper_lists: u32,
     len: u64,
     body_crc: u32,
@@ -119,7 +131,8 @@ impl Header {
         };
         params.validate()?;
         let rows = u32::from_le_bytes(field(header, 36));
-        let has_chosen = choice.is_open(metric) && is_measured == 1 && rows >= CHOICE_ROWS_MIN;
+        // Of how many rows it was chosen cannot be told: some may have left.
+        let has_chosen = choice.is_open(metric) && is_measured == 1 && rows > 0;
         if !has_chosen && (code != choice.first(metric) || is_measured != 0) {
             return Err(GraphFault::Chosen { choice, code, is_measured });
         }
@@ -129,6 +142,7 @@ impl Header {
             is_code_measured: has_chosen,
             entry: (u32::from_le_bytes(field(header, 32)), entry_layer),
             rows,
+            holes: u32::from_le_bytes(field(header, HOLES_AT)),
             upper_lists: u32::from_le_bytes(field(header, 40)),
             len: u64::from_le_bytes(field(header, 48)),
             body_crc: u32::from_le_bytes(field(header, 56)),
@@ -138,7 +152,8 @@ impl Header {
 
     /// Where the sections are, once the bytes are known to hold them all.
     fn layout(&self, bytes: &[u8]) -> Result<Layout, GraphFault> {
-        let layout = Layout::new(&self.params, self.code, self.rows, self.upper_lists);
+        let layout =
+            Layout::new(&self.params, self.code, self.rows, self.upper_lists, self.holes > 0);
         if self.len != layout.len {
             return Err(GraphFault::Length { found: self.len, expected: layout.len });
         }
@@ -157,7 +172,7 @@ impl Header {
 fn read_calibration(header: &[u8; HEADER_LEN]) -> Result<Option<Calibration>, GraphFault> {
     let rows = u32::from_le_bytes(field(header, CALIBRATED_AT));
     let graph_rows = u32::from_le_bytes(field(header, 36));
-    if rows > graph_rows || (1..CALIBRATION_ROWS_MIN).contains(&rows) {
+    if rows > ROWS_MAX || (1..CALIBRATION_ROWS_MIN).contains(&rows) {
         return Err(GraphFault::CalibratedRows { found: rows, rows: graph_rows });
     }
     let tens = read_readings(header, TENS_AT, rows >= CALIBRATION_ROWS_MIN)?;
@@ -192,13 +207,10 @@ fn section(bytes: &[u8], from: u64, to: u64) -> &[u8] {
     &bytes[at(from)..at(to)]
 }
 
-fn words(bytes: &[u8]) -> Table<u32> {
-    let mut table = Table::new();
-    table.grow(bytes.len() / 4, 0);
-    for (word, bytes) in table.items_mut().iter_mut().zip(bytes.as_chunks().0) {
-        *word = u32::from_le_bytes(*bytes);
-    }
-    table
+/// The words of a section of whole rows, of so many each.
+fn words(row_items: usize, bytes: &[u8]) -> Table<u32> {
+    let words = bytes.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word));
+    Table::from_items(row_items, words)
 }
 
 fn check_crc(part: &'static str, stored: u32, bytes: &[u8]) -> Result<(), GraphFault> {
@@ -236,24 +248,54 @@ fn check_params(found: &Params, expected: &Params) -> Result<(), GraphFault> {
     Ok(())
 }
 
-/// Every row stands on the layers that its seed gives it. Returns the entry point this makes.
-fn check_layers(header: &Header, starts: &[u32]) -> Result<Option<Entry>, GraphFault> {
-    let mut entry: Option<Entry> = None;
+/// The rows that the graph has: of a section that is empty, all.
+fn check_members(header: &Header, section: &[u8]) -> Result<RowSet, GraphFault> {
+    let rows = header.rows;
+    if header.holes == 0 {
+        return Ok((0..rows).collect());
+    }
+    let words = section.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word));
+    let members = RowSet::from_words(words.collect());
+    let last = members.last();
+    if last != rows.checked_sub(1) {
+        return Err(GraphFault::LastMember { found: last, rows });
+    }
+    let (found, expected) = (rows - members.count(), header.holes);
+    if found != expected {
+        return Err(GraphFault::Holes { found, expected });
+    }
+    Ok(members)
+}
+
+/// Every row number has the layers that its seed gives it.
+fn check_layers(header: &Header, starts: &Table<u32>) -> Result<(), GraphFault> {
+    let starts = starts.view();
     let mut expected = 0;
-    check_start(0, starts[0], expected)?;
+    check_start(0, starts.row(0)[0], expected)?;
     for row in 0..header.rows {
-        let layer = layer_of(header.params.seed, row, header.params.m);
-        expected += u64::from(layer);
-        check_start(row, starts[row as usize + 1], expected)?;
-        if entry.is_none_or(|entry| layer > entry.layer) {
-            entry = Some(Entry { row, layer });
-        }
+        expected += u64::from(layer_of(header.params.seed, row, header.params.m));
+        check_start(row, starts.row(row as usize + 1)[0], expected)?;
     }
     if u64::from(header.upper_lists) != expected {
         let found = header.upper_lists;
         return Err(GraphFault::Layers { row: header.rows, found, expected });
     }
-    Ok(entry)
+    Ok(())
+}
+
+/// The codes of holes, in `codes` at `offset` of the image, are zeros.
+fn check_holes(graph: &Graph, codes: &[u8], offset: u64) -> Result<(), GraphFault> {
+    if !graph.has_holes() || codes.is_empty() {
+        return Ok(());
+    }
+    let codes = codes.chunks(graph.code.len_bytes(graph.params.dims));
+    for (row, code) in (0..).zip(codes).filter(|(row, _)| !graph.contains(*row)) {
+        if let Some(at) = code.iter().position(|&byte| byte != 0) {
+            let offset = offset + code.len() as u64 * u64::from(row) + at as u64;
+            return Err(GraphFault::HoleCode { row, offset, found: code[at] });
+        }
+    }
+    Ok(())
 }
 
 fn check_start(row: u32, found: u32, expected: u64) -> Result<(), GraphFault> {
@@ -284,6 +326,10 @@ fn check_list(graph: &Graph, row: u32, layer: u8) -> Result<(), GraphFault> {
             LinkFault::AfterEnd
         } else if link >= graph.len() {
             LinkFault::OutOfRange
+        } else if !graph.contains(row) {
+            LinkFault::FromHole
+        } else if !graph.contains(link) {
+            LinkFault::ToHole
         } else if link == row {
             LinkFault::ToItself
         } else if list[..slot].contains(&link) {

@@ -114,7 +114,7 @@ pub enum GraphFault {
         /// The byte.
         found: u8,
     },
-    /// It was calibrated with rows it does not have, or with too few.
+    /// It was calibrated with more rows than a graph can have, or with too few.
     #[error("graph image of {rows} rows was calibrated with {found}")]
     CalibratedRows {
         /// Rows it was calibrated with.
@@ -132,6 +132,32 @@ pub enum GraphFault {
         /// The next one.
         next: u16,
     },
+    /// The highest row is not the last one that the image has room for.
+    #[error("graph image of row numbers below {rows} has {found:?} as its highest row")]
+    LastMember {
+        /// The highest row; `None` where there is none.
+        found: Option<u32>,
+        /// One more than it must be.
+        rows: u32,
+    },
+    /// Other than said, row numbers are of no row.
+    #[error("graph image says {expected} row numbers are of no row: {found} are")]
+    Holes {
+        /// Such numbers.
+        found: u32,
+        /// How many the header says.
+        expected: u32,
+    },
+    /// A row number of no row has a code.
+    #[error("graph image has {found:#04x} at byte {offset}, in the code of {row}, which is no row")]
+    HoleCode {
+        /// The row number.
+        row: u32,
+        /// Where, in bytes from the beginning.
+        offset: u64,
+        /// The byte.
+        found: u8,
+    },
     /// A row stands on other layers than its seed gives it.
     #[error(
         "row {row} of graph image begins or ends at a wrong upper list: {found}, not {expected}"
@@ -144,7 +170,7 @@ pub enum GraphFault {
         /// The same, as it must be.
         expected: u64,
     },
-    /// The entry point is not the lowest row on the highest layer.
+    /// The entry point is not the lowest row on the highest layer that a row stands on.
     #[error(
         "entry point of graph image is row {found_row} on layer {found_layer}, \
          not row {expected_row} on layer {expected_layer}"
@@ -182,6 +208,12 @@ pub enum LinkFault {
     /// No such row is in the graph.
     #[error("no such row")]
     OutOfRange,
+    /// The row that has the list is not in the graph.
+    #[error("in the list of no row")]
+    FromHole,
+    /// The row it names is not in the graph.
+    #[error("to no row")]
+    ToHole,
     /// The row links to itself.
     #[error("the row itself")]
     ToItself,

@@ -4,7 +4,9 @@
 //! Files, names and durability are other people's. This is the chapter on graphs of
 //! `docs/FORMAT.md`.
 //!
-//! All integers are little-endian. `n` is the number of rows, `u` the number of upper lists.
+//! All integers are little-endian. `n` is one more than the highest row number, `u` the number of
+//! upper lists, those of holes included. A hole is a number below `n` of no row: its lists are
+//! empty, and its code is zeros.
 //! Sections begin at multiples of 64 bytes and are filled up with zeros to the next one.
 //!
 //! | section | bytes | what |
@@ -14,6 +16,7 @@
 //! | base | `4 * 2 * m * n` | the lists of layer 0, one a row, each of `2 * m` slots |
 //! | upper | `4 * m * u` | the lists of layers 1 and up, each of `m` slots |
 //! | codes | code length `* n` | the code of each row |
+//! | members | `8 * ceil(n / 64)` | bit `r % 64` of word `r / 64`: `r` is a row; only with holes |
 //!
 //! A row's upper lists are in order of layer, rows in order of number: the list of row `r` on layer
 //! `l` is upper list `starts[r] + l - 1`, and `r` stands on layers 0 to `starts[r + 1] -
@@ -35,19 +38,20 @@
 //! | 40 | 4 | `u` |
 //! | 44 | 1 | the code asked for: 0 none, 1 sq8, 2 f16, 3 sq4, 4 bit; 255 where the graph chooses |
 //! | 45 | 1 | the code of its rows, 0 to 4: what was asked for or chosen |
-//! | 46 | 1 | 1 where that was chosen by measuring, which takes 8,192 rows; else 0 |
+//! | 46 | 1 | 1 where that was chosen by measuring, when there were 8,192 rows; else 0 |
 //! | 47 | 1 | zero |
 //! | 48 | 8 | length of the image in bytes |
 //! | 56 | 4 | CRC-32 (IEEE) of everything after the header |
 //! | 60 | 4 | rows of the graph when it was calibrated; 0 if it was not |
 //! | 64 | 24 | recall@10 of beams of 10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512 |
 //! | 88 | 14 | recall@100 of beams of 100, 128, 192, 256, 384, 512, 768 |
-//! | 102 | 22 | zero |
+//! | 102 | 4 | number of holes |
+//! | 106 | 18 | zero |
 //! | 124 | 4 | CRC-32 (IEEE) of header bytes 0 to 124 |
 //!
 //! A recall is a `u16`, in parts of 65,535, and none is above the next one of its list. Both lists
 //! are zero where the graph was not calibrated, the second also where it had fewer than 8,192 rows
-//! then. Graphs of fewer than 2,048 rows are not calibrated.
+//! then. Graphs of fewer than 2,048 rows are not calibrated; rows may have left since.
 
 mod decode;
 mod fault;
@@ -70,7 +74,8 @@ const HEADER_CRC_AT: usize = HEADER_LEN - 4;
 const CALIBRATED_AT: usize = 60;
 const TENS_AT: usize = CALIBRATED_AT + 4;
 const HUNDREDS_AT: usize = TENS_AT + 2 * TENS_LEN;
-const ZEROS_AT: usize = HUNDREDS_AT + 2 * HUNDREDS_LEN;
+const HOLES_AT: usize = HUNDREDS_AT + 2 * HUNDREDS_LEN;
+const ZEROS_AT: usize = HOLES_AT + 4;
 /// Sections begin at multiples of this.
 const SECTION_ALIGN: usize = 64;
 
@@ -86,13 +91,15 @@ struct Layout {
     upper_end: u64,
     codes_at: u64,
     codes_end: u64,
+    members_at: u64,
+    members_end: u64,
     len: u64,
 }
 
 impl Layout {
     /// Cannot overflow: at most `2^31` rows, codes of less than `2^19` bytes, and `2^32` lists of
     /// at most 256 slots.
-    fn new(params: &Params, code: Code, rows: u32, upper_lists: u32) -> Self {
+    fn new(params: &Params, code: Code, rows: u32, upper_lists: u32, has_holes: bool) -> Self {
         let list_bytes = |layer| 4 * params.links_max(layer) as u64;
         let starts_end = HEADER_LEN as u64 + 4 * (u64::from(rows) + 1);
         let base_at = starts_end.next_multiple_of(SECTION_ALIGN as u64);
@@ -101,18 +108,32 @@ impl Layout {
         let upper_end = upper_at + list_bytes(1) * u64::from(upper_lists);
         let codes_at = upper_end.next_multiple_of(SECTION_ALIGN as u64);
         let codes_end = codes_at + code.len_bytes(params.dims) as u64 * u64::from(rows);
-        let len = codes_end.next_multiple_of(SECTION_ALIGN as u64);
-        Self { starts_end, base_at, base_end, upper_at, upper_end, codes_at, codes_end, len }
+        let members_at = codes_end.next_multiple_of(SECTION_ALIGN as u64);
+        let words = if has_holes { rows.div_ceil(64) } else { 0 };
+        let members_end = members_at + 8 * u64::from(words);
+        Self {
+            starts_end,
+            base_at,
+            base_end,
+            upper_at,
+            upper_end,
+            codes_at,
+            codes_end,
+            members_at,
+            members_end,
+            len: members_end.next_multiple_of(SECTION_ALIGN as u64),
+        }
     }
 }
 
 impl Graph {
     fn upper_lists(&self) -> u32 {
-        *self.upper_starts.items().last().expect("holds at least the end")
+        self.upper_starts.row(self.len() as usize)[0]
     }
 
     fn layout(&self) -> Layout {
-        Layout::new(&self.params, self.code, self.len(), self.upper_lists())
+        let (len, upper_lists) = (self.len(), self.upper_lists());
+        Layout::new(&self.params, self.code, len, upper_lists, self.has_holes())
     }
 
     /// Bytes that [`Graph::encode`] appends.
@@ -181,6 +202,7 @@ impl Graph {
                 put(at, &reading.to_le_bytes());
             }
         }
+        put(HOLES_AT, &(self.len() - self.count()).to_le_bytes());
         let crc = crc32fast::hash(&header[..HEADER_CRC_AT]);
         header[HEADER_CRC_AT..].copy_from_slice(&crc.to_le_bytes());
         header
@@ -190,19 +212,32 @@ impl Graph {
     fn for_body<E>(&self, write: &mut impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
         const PIECE_LEN: usize = 64 << 10;
         let mut piece = Vec::new();
-        for section in [self.upper_starts.items(), self.base.items(), self.upper.items()] {
-            for words in section.chunks(PIECE_LEN / 4) {
+        for section in [&self.upper_starts, &self.base, &self.upper] {
+            let mut len = 0;
+            for words in section.runs().flat_map(|run| run.chunks(PIECE_LEN / 4)) {
                 piece.clear();
                 piece.extend(words.iter().flat_map(|word| word.to_le_bytes()));
                 write(&piece)?;
+                len += piece.len();
             }
-            fill_up(size_of_val(section), write)?;
+            fill_up(len, write)?;
         }
-        for codes in self.codes.items().chunks(PIECE_LEN) {
+        let mut len = 0;
+        for codes in self.codes.runs().flat_map(|run| run.chunks(PIECE_LEN)) {
             write(bytemuck::cast_slice(codes))?;
+            len += codes.len();
         }
-        fill_up(self.codes.items().len(), write)?;
-        Ok(())
+        fill_up(len, write)?;
+        if !self.has_holes() {
+            return Ok(());
+        }
+        let words = self.members.words();
+        for words in words.chunks(PIECE_LEN / 8) {
+            piece.clear();
+            piece.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+            write(&piece)?;
+        }
+        fill_up(size_of_val(words), write)
     }
 }
 

@@ -1,10 +1,10 @@
 //! Building: where batches end, the same bytes from any number of threads, and what is promised
-//! between batches.
+//! of batches.
 
 use std::ops::ControlFlow;
 
 use gannet_hnsw::{
-    BATCH_ROWS_MAX, BuildScratch, Code, Executor, Graph, Isa, Metric, Params, SearchContext,
+    BATCH_ROWS_MAX, BuildScratch, Code, Executor, Graph, Isa, Metric, Params, batch_changes,
     next_batch_end,
 };
 
@@ -13,7 +13,7 @@ use crate::data::{Vectors, image, links, pairs, params, rows_of};
 #[test]
 fn batches_end_at_two_per_cent_at_least_one_row_at_most_1024() {
     for len in 0..100 {
-        assert_eq!(next_batch_end(len), len + 1);
+        assert_eq!((batch_changes(len), next_batch_end(len)), (1, len + 1));
     }
     let mut ends = vec![100];
     while ends.len() < 12 {
@@ -110,6 +110,11 @@ fn the_graphs_of_fixed_vectors_are_pinned() {
     assert_eq!(found, pinned, "{found:#010x?}");
 }
 
+fn insert(vectors: &Vectors, graph: &mut Graph, joins: &[u32]) {
+    let scratch = &mut BuildScratch::new();
+    vectors.with_rows(|rows| graph.insert_batch(rows, joins, &Executor::Serial, scratch));
+}
+
 #[test]
 fn batches_by_hand_and_insert_until_give_the_same_bytes() {
     let vectors = Vectors::clustered(13, 3000, 9, 10);
@@ -119,10 +124,9 @@ fn batches_by_hand_and_insert_until_give_the_same_bytes() {
     vectors.with_rows(|rows| {
         while graph.len() < rows.len() {
             let end = next_batch_end(graph.len()).min(rows.len());
-            let plan = graph.plan_batch(rows, end, &exec, &mut scratch);
-            assert_eq!(plan.end(), end);
-            graph.apply_batch(plan);
-            assert_eq!(graph.len(), end);
+            let joins: Vec<u32> = (graph.len()..end).collect();
+            graph.insert_batch(rows, &joins, &exec, &mut scratch);
+            assert_eq!((graph.len(), graph.count()), (end, end));
         }
     });
     assert!(image(&graph) == image(&vectors.graph(Metric::L2)));
@@ -158,69 +162,29 @@ fn progress_sees_every_batch_and_can_end_the_work() {
 }
 
 #[test]
-fn readers_search_while_a_batch_is_planned() {
-    let vectors = Vectors::clustered(16, 1500, 12, 10);
-    let mut graph = Graph::new(params(12, Metric::L2));
-    vectors.insert_until(&mut graph, 1000, &Executor::Serial);
-    let query = vectors.row(5);
-    let expect = vectors.search(&graph, query, 10, 50);
-    vectors.with_rows(|rows| {
-        let plan = std::thread::scope(|scope| {
-            let graph = &graph;
-            let plan = scope.spawn(|| {
-                graph.plan_batch(rows, 1020, &Executor::Serial, &mut BuildScratch::new())
-            });
-            while !plan.is_finished() {
-                let (mut context, mut found) = (SearchContext::new(), Vec::new());
-                graph.search(rows, query, 10, 50, None, &mut context, &mut found);
-                assert_eq!(found, expect);
-            }
-            plan.join().unwrap()
-        });
-        graph.apply_batch(plan);
-    });
-    assert_eq!(graph.len(), 1020);
-}
-
-#[test]
-fn a_plan_fits_only_the_graph_it_was_made_for() {
-    let vectors = Vectors::clustered(17, 20, 3, 2);
-    let mut graph = Graph::new(params(3, Metric::L2));
-    vectors.with_rows(|rows| {
-        let plan = graph.plan_batch(rows, 1, &Executor::Serial, &mut BuildScratch::new());
-        graph.apply_batch(plan.clone());
-        let again = std::panic::AssertUnwindSafe(|| graph.apply_batch(plan));
-        assert!(std::panic::catch_unwind(again).is_err());
-    });
-}
-
-#[test]
 fn batches_that_cannot_be_are_refused() {
     let vectors = Vectors::clustered(18, 1100, 3, 2);
-    let graph = Graph::new(params(3, Metric::L2));
-    for end in [0, 1025, 1101] {
-        let plan = || {
-            let scratch = &mut BuildScratch::new();
-            vectors.with_rows(|rows| graph.plan_batch(rows, end, &Executor::Serial, scratch))
-        };
-        assert!(std::panic::catch_unwind(plan).is_err(), "end {end}");
+    let mut graph = Graph::new(params(3, Metric::L2));
+    insert(&vectors, &mut graph, &[3, 5]);
+    let many: Vec<u32> = (10..1035).collect();
+    for joins in [&[2, 1][..], &[1, 1], &[4, 5], &[3], &[1100], &many] {
+        let mut graph = graph.clone();
+        let join = std::panic::AssertUnwindSafe(|| insert(&vectors, &mut graph, joins));
+        assert!(std::panic::catch_unwind(join).is_err(), "{joins:?}");
     }
     let other = Vectors::clustered(18, 10, 4, 2);
-    let plan = || {
-        let scratch = &mut BuildScratch::new();
-        other.with_rows(|rows| graph.plan_batch(rows, 1, &Executor::Serial, scratch))
-    };
-    assert!(std::panic::catch_unwind(plan).is_err(), "other dimensions");
+    let before = image(&graph);
+    let join = std::panic::AssertUnwindSafe(|| insert(&other, &mut graph, &[7]));
+    assert!(std::panic::catch_unwind(join).is_err(), "other dimensions");
+    insert(&vectors, &mut graph, &[]);
+    assert!(image(&graph) == before, "no rows are no change");
 }
 
 #[test]
 fn a_first_batch_of_many_rows_is_whole() {
     let vectors = Vectors::clustered(19, 1024, 8, 12);
     let mut graph = Graph::new(params(8, Metric::L2));
-    vectors.with_rows(|rows| {
-        let plan = graph.plan_batch(rows, 1024, &Executor::Serial, &mut BuildScratch::new());
-        graph.apply_batch(plan);
-    });
+    insert(&vectors, &mut graph, &(0..1024).collect::<Vec<u32>>());
     assert_eq!(graph.unreachable_count(), 0);
     for row in (0..1024).step_by(31) {
         assert_eq!(rows_of(&vectors.search(&graph, vectors.row(row), 1, 64)), [row]);
@@ -235,11 +199,7 @@ fn memory_is_the_lists_and_a_scratch_bounded_by_the_batch() {
     vectors.insert_until(&mut graph, 7000, &exec);
     let mut scratch = BuildScratch::new();
     vectors.with_rows(|rows| {
-        let plan = graph.plan_batch(rows, 8000, &exec, &mut scratch);
-        // The most a batch can be: each new row and each row it links to gets one full list a
-        // layer.
-        assert!(plan.memory_bytes() < 1000 * 17 * 2 * 160, "{} bytes", plan.memory_bytes());
-        graph.apply_batch(plan);
+        graph.insert_batch(rows, &(7000..8000).collect::<Vec<u32>>(), &exec, &mut scratch);
     });
     assert!(scratch.memory_bytes() < 2 * (8000 + 100 * 1024), "{} bytes", scratch.memory_bytes());
     let lists = usize::try_from(graph.encoded_len()).unwrap();

@@ -1,7 +1,8 @@
 //! Codes: the same on every CPU, near to what they stand for, and without a trace in distances.
 
 use gannet_hnsw::{
-    Code, CodeChoice, Encoder, Executor, Isa, Kernel, Metric, Neighbor, Params, SearchContext,
+    Allowed, Code, CodeChoice, Encoder, Executor, Isa, Kernel, Metric, Neighbor, Params,
+    SearchContext,
 };
 
 use crate::data::{Random, Vectors, pairs};
@@ -140,7 +141,7 @@ fn under_hamming_codes_find_what_vectors_find_and_rank_nothing() {
         }
         let (mut context, mut found) = (SearchContext::new(), Vec::new());
         packed.with_rows(|rows| {
-            graph.search(rows, plain.row(0), 10, 40, None, &mut context, &mut found);
+            graph.search(rows, plain.row(0), 10, 40, Allowed::All, &mut context, &mut found);
         });
         assert_eq!((found.len(), context.effort().ranked), (10, 0));
     }

@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 
 use gannet_hnsw::{
-    Code, Executor, Graph, Isa, Kernel, Metric, Neighbor, Params, Rows, SearchContext, exact,
-    normalise, row_stride,
+    Allowed, Code, Executor, Graph, Isa, Kernel, Metric, Neighbor, Params, Plan, Rows,
+    SearchContext, exact, normalise, row_stride,
 };
 use proptest::prelude::ProptestConfig;
 
@@ -150,20 +150,21 @@ impl Vectors {
         k: usize,
         ef: usize,
     ) -> Vec<Neighbor> {
-        self.search_live(graph, query, k, ef, None)
+        self.search_by(graph, query, k, ef, Allowed::All).1
     }
 
-    pub(crate) fn search_live(
+    pub(crate) fn search_by(
         &self,
         graph: &Graph,
         query: &[f32],
         k: usize,
         ef: usize,
-        live: Option<&dyn Fn(u32) -> bool>,
-    ) -> Vec<Neighbor> {
+        allowed: Allowed<'_>,
+    ) -> (Plan, Vec<Neighbor>) {
         let (mut context, mut found) = (SearchContext::new(), Vec::new());
-        self.with_rows(|rows| graph.search(rows, query, k, ef, live, &mut context, &mut found));
-        found
+        let search =
+            |rows: &Rows<'_>| graph.search(rows, query, k, ef, allowed, &mut context, &mut found);
+        (self.with_rows(search), found)
     }
 
     pub(crate) fn exact(&self, metric: Metric, query: &[f32], k: usize) -> Vec<Neighbor> {

@@ -1,6 +1,9 @@
 //! Images that lie: each lie has its name, and none is believed.
 
-use gannet_hnsw::{Code, CodeChoice, Graph, GraphFault, LinkFault, Metric, Params, ParamsError};
+use gannet_hnsw::{
+    Allowed, BuildScratch, Code, CodeChoice, Graph, GraphFault, LinkFault, Metric, Params,
+    ParamsError,
+};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -135,10 +138,9 @@ fn parameters_must_be_valid_and_those_expected() {
     assert_eq!(fault(|b| b[45] = 5), GraphFault::Code { found: 5 });
     assert_eq!(fault(|b| b[46] = 1), chosen(none.into(), none, 1));
     assert_eq!(fault(|b| b[44] = 255), chosen(CodeChoice::Auto, none, 0));
-    // With few rows nothing was measured.
     assert_eq!(
-        fault(|b| (b[44], b[45], b[46]) = (255, 3, 1)),
-        chosen(CodeChoice::Auto, Code::Sq4, 1)
+        fault(|b| (b[44], b[45], b[46]) = (255, 3, 2)),
+        chosen(CodeChoice::Auto, Code::Sq4, 2)
     );
     let source = ParamsError::Code { code: Code::Sq8, metric: Metric::Hamming };
     assert_eq!(fault(|b| (b[30], b[44]) = (4, 1)), GraphFault::Params { source });
@@ -172,12 +174,14 @@ fn readings_are_of_rows_there_are_and_never_fall() {
     assert_eq!(decoded(0, &[]), Ok(None));
     assert_eq!(decoded(2048, &[]), Ok(Some((2048, None))));
     assert_eq!(decoded(2050, &[(86, 40_000)]), Ok(Some((2050, Some(489)))));
-    for found in [1, 2047, 2051, u32::MAX] {
+    // Rows that have left were there when it was measured.
+    assert_eq!(decoded(2051, &[]), Ok(Some((2051, None))));
+    for found in [1, 2047, (1 << 31) + 1, u32::MAX] {
         assert_eq!(fault(found, &[]), GraphFault::CalibratedRows { found, rows });
     }
     assert_eq!(fault(0, &[(86, 1)]), GraphFault::Padding { offset: 86, found: 1 });
     assert_eq!(fault(2048, &[(100, 1)]), GraphFault::Padding { offset: 100, found: 1 });
-    assert_eq!(fault(2048, &[(102, 1)]), GraphFault::Padding { offset: 102, found: 1 });
+    assert_eq!(fault(2048, &[(106, 1)]), GraphFault::Padding { offset: 106, found: 1 });
     let falls = GraphFault::Readings { offset: 64, found: 2, next: 0 };
     assert_eq!(fault(2048, &[(64, 2)]), falls);
     let text = falls.to_string();
@@ -253,6 +257,81 @@ fn upper_links_stay_on_their_layer() {
     assert_eq!(found, GraphFault::Link { row: high, layer: 1, slot: 0, link: low, why });
 }
 
+/// Row numbers of [`holed`] that are of no row.
+const HOLES: [u32; 3] = [5, 64, 130];
+
+/// A graph of codes from which some rows have left: the last section says which.
+fn holed() -> (Params, Vec<u8>) {
+    let vectors = Vectors::clustered(43, ROWS, 5, 4).coded(Code::Sq8);
+    let params = Params { m: 3, ..vectors.params(Metric::L2) };
+    let exec = gannet_hnsw::Executor::Serial;
+    let mut graph = vectors.graph_on(params.clone(), &exec);
+    vectors.with_rows(|rows| graph.remove_batch(rows, &HOLES, &exec, &mut BuildScratch::new()));
+    (params, image(&graph))
+}
+
+#[test]
+fn holes_are_as_many_as_said_and_empty() {
+    let (params, bytes) = holed();
+    let fault = |change: &dyn Fn(&mut [u8])| {
+        let mut bytes = bytes.clone();
+        change(&mut bytes);
+        seal(&mut bytes);
+        let fault = Graph::decode(&bytes, ROWS, &params).expect_err("a lie");
+        let text = fault.to_string();
+        assert!(!text.is_empty() && !text.contains('\n'), "{text:?}");
+        fault
+    };
+    // The section is the last one, of one cache line.
+    let members_at = bytes.len() - 64;
+    let code_len = Code::Sq8.len_bytes(5);
+    let codes_at = members_at - (code_len * ROWS as usize).next_multiple_of(64);
+    assert_eq!((word(&bytes, 102), bytes[members_at]), (3, 0b1101_1111));
+
+    let len = bytes.len() as u64;
+    let length = GraphFault::Length { found: len, expected: len - 64 };
+    assert_eq!(fault(&|b| set(b, 102, 0)), length);
+    for expected in [1, 2, 4, ROWS, u32::MAX] {
+        let holes = GraphFault::Holes { found: 3, expected };
+        assert_eq!(fault(&|b| set(b, 102, expected)), holes);
+    }
+    assert_eq!(fault(&|b| b[members_at] |= 1 << 5), GraphFault::Holes { found: 2, expected: 3 });
+    assert_eq!(
+        fault(&|b| b[members_at + 25] = 1),
+        GraphFault::LastMember { found: Some(ROWS), rows: ROWS },
+    );
+    assert_eq!(
+        fault(&|b| b[members_at + 24] = 0x7f),
+        GraphFault::LastMember { found: Some(ROWS - 2), rows: ROWS },
+    );
+    let none = GraphFault::LastMember { found: None, rows: ROWS };
+    assert_eq!(fault(&|b| b[members_at..members_at + 32].fill(0)), none);
+    let padding = GraphFault::Padding { offset: members_at as u64 + 32, found: 1 };
+    assert_eq!(fault(&|b| b[members_at + 32] = 1), padding);
+
+    for row in HOLES {
+        let (slot, link, layer) = (0, 7, 0);
+        let why = LinkFault::FromHole;
+        let from = fault(&|b| set(b, base_at(row, slot), link));
+        assert_eq!(from, GraphFault::Link { row, layer, slot, link, why });
+        let why = LinkFault::ToHole;
+        let to = fault(&|b| set(b, base_at(7, slot), row));
+        assert_eq!(to, GraphFault::Link { row: 7, layer, slot, link: row, why });
+        let at = codes_at + code_len * row as usize + 3;
+        let code = fault(&|b| b[at] = 9);
+        assert_eq!(code, GraphFault::HoleCode { row, offset: at as u64, found: 9 });
+    }
+    // Of an entry point that has left, the next one stands in.
+    let entry = word(&bytes, 32);
+    let found = fault(&|b| b[members_at + entry as usize / 8] &= !(1 << (entry % 8)));
+    assert!(matches!(found, GraphFault::Holes { found: 4, .. }), "{found:?}");
+    let found = fault(&|b| {
+        b[members_at + entry as usize / 8] &= !(1 << (entry % 8));
+        set(b, 102, 4);
+    });
+    assert!(matches!(found, GraphFault::Entry { found_row, .. } if found_row == entry));
+}
+
 proptest! {
     #![proptest_config(cases(400))]
 
@@ -282,9 +361,9 @@ proptest! {
             prop_assert_eq!(image(&graph), bytes);
             for query in [0, 50, ROWS - 1] {
                 let query = vectors.row(query);
-                let third = |row: u32| row.is_multiple_of(3);
-                for live in [None, Some(&third as &dyn Fn(u32) -> bool)] {
-                    let found = vectors.search_live(&graph, query, 10, 30, live);
+                let third = (0..ROWS).step_by(3).collect();
+                for allowed in [Allowed::All, Allowed::Only(&third)] {
+                    let (_, found) = vectors.search_by(&graph, query, 10, 30, allowed);
                     prop_assert!(found.iter().all(|found| found.row < ROWS));
                 }
             }

@@ -5,12 +5,15 @@
 mod build;
 mod calibration;
 mod choice;
+mod clones;
 mod codes;
 mod data;
 mod exact;
+mod filter;
 mod image;
 mod image_hostile;
 mod order;
 mod real;
 mod recall;
+mod removal;
 mod search;

@@ -1,6 +1,6 @@
 //! Searches: limits of k and ef, dead rows, contexts, and both forms of the beam.
 
-use gannet_hnsw::{Graph, Metric, SearchContext, row_stride};
+use gannet_hnsw::{Allowed, Graph, Metric, RowSet, SearchContext, row_stride};
 
 use crate::data::{Vectors, params, rows_of};
 
@@ -47,7 +47,7 @@ fn answers_are_appended() {
     let (mut context, mut found) = (SearchContext::new(), Vec::new());
     vectors.with_rows(|rows| {
         for row in [5, 50] {
-            graph.search(rows, vectors.row(row), 3, 10, None, &mut context, &mut found);
+            graph.search(rows, vectors.row(row), 3, 10, Allowed::All, &mut context, &mut found);
         }
     });
     assert_eq!((found.len(), found[0].row, found[3].row), (6, 5, 50));
@@ -75,10 +75,12 @@ fn dead_rows_lead_on_but_are_never_returned() {
         ("all", |_| true),
     ] {
         let live_count = (0..2000).filter(|&row| is_live(row)).count();
+        let dead: RowSet = (0..2000).filter(|&row| !is_live(row)).collect();
         let mut hits = 0;
         for query in (0..2000).step_by(40) {
             let query = vectors.row(query);
-            let found = vectors.search_live(&graph, query, 10, 50, Some(&is_live));
+            let but = Allowed::AllBut(&dead);
+            let (_, found) = vectors.search_by(&graph, query, 10, 50, but);
             assert_eq!(found.len(), live_count.min(10), "{name}");
             assert!(found.iter().all(|found| is_live(found.row)), "{name}");
             let all = vectors.exact(Metric::L2, query, 2000);
@@ -101,7 +103,8 @@ fn a_dead_cluster_around_the_query_is_walked_through() {
         vectors.push(&[30.0 + f32::from(row), 0.0, 0.0, 0.0]);
     }
     let graph = vectors.graph(Metric::L2);
-    let found = vectors.search_live(&graph, &[0.0; 4], 5, 5, Some(&|row| row >= 600));
+    let dead = (0..600).collect();
+    let (_, found) = vectors.search_by(&graph, &[0.0; 4], 5, 5, Allowed::AllBut(&dead));
     assert_eq!(rows_of(&found), [600, 601, 602, 603, 604]);
 }
 
@@ -112,13 +115,11 @@ fn both_forms_of_the_beam_find_the_same() {
         let graph = vectors.graph(metric);
         for query in (0..3000).step_by(150) {
             let query = vectors.row(query);
-            for ef in [1, 2, 10, 100, 1000, 1024] {
-                let array = vectors.search(&graph, query, ef, ef);
-                let heaps = vectors.search_live(&graph, query, ef, ef, Some(&|_| true));
-                assert_eq!(array, heaps, "{metric}, ef {ef}");
+            for k in [1, 10, 100, 500] {
+                let (array, heaps) = (1024, 1025);
+                let array = vectors.search(&graph, query, k, array);
+                assert_eq!(array, vectors.search(&graph, query, k, heaps), "{metric}, k {k}");
             }
-            let wide = vectors.search(&graph, query, 10, 1025);
-            assert_eq!(wide, vectors.search(&graph, query, 10, 1024), "{metric}");
         }
     }
 }
@@ -135,7 +136,7 @@ fn a_context_serves_any_graph_without_changing_answers() {
         let query = vectors.row(turn % 50);
         let mut found = Vec::new();
         vectors.with_rows(|rows| {
-            graph.search(rows, query, 5, 20, None, &mut context, &mut found);
+            graph.search(rows, query, 5, 20, Allowed::All, &mut context, &mut found);
         });
         assert_eq!(found, vectors.search(graph, query, 5, 20), "turn {turn}");
     }
@@ -148,13 +149,13 @@ fn a_warm_context_does_not_grow() {
     let mut context = SearchContext::new();
     let mut found = Vec::new();
     let mut bytes = Vec::new();
+    let third: RowSet = (0..1000).step_by(3).collect();
     vectors.with_rows(|rows| {
         for _ in 0..3 {
             for row in 0..1000 {
                 let query = vectors.row(row);
-                let live: Option<&dyn Fn(u32) -> bool> =
-                    if row % 2 == 0 { None } else { Some(&|row| row % 3 == 0) };
-                graph.search(rows, query, 10, 64, live, &mut context, &mut found);
+                let allowed = if row % 2 == 0 { Allowed::All } else { Allowed::Only(&third) };
+                graph.search(rows, query, 10, 64, allowed, &mut context, &mut found);
             }
             bytes.push(context.memory_bytes());
         }

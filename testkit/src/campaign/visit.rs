@@ -164,6 +164,10 @@ impl Life<'_> {
         config.clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
         let storage = self.disk.open().map_err(|error| failed("opening the disk", &error))?;
         let db = Database::open(storage, config).map_err(|error| failed("open", &error))?;
+        if let Some(action) = db.recovery_report().index_actions.first() {
+            // A crash damages no file that a checkpoint names.
+            return Err(action.to_string());
+        }
         let seen = self.history.expect.observe(&db)?;
         self.note(Step::Open, Some(Expect::exactly(seen)));
         Ok(db)

@@ -4,7 +4,8 @@ use super::forge::mend_image;
 use super::graph::{MORE, check, floats};
 use super::input::Input;
 use gannet_hnsw::{
-    Code, Executor, Graph, Isa, Kernel, Metric, Params, Rows, SearchContext, normalise, row_stride,
+    Allowed, Code, Executor, Graph, Isa, Kernel, Metric, Params, Rows, SearchContext, normalise,
+    row_stride,
 };
 use std::ops::ControlFlow;
 
@@ -66,14 +67,14 @@ pub(super) fn run(input: &[u8]) {
     assert!(graph.insert_until(&rows, end, &Executor::Serial, proceed).is_continue());
     let truth = Kernel::new(Isa::Scalar, metric);
     let (mut context, mut found) = (SearchContext::new(), Vec::new());
-    let is_live = |row: u32| row % 3 != 1;
-    for live in [None, Some(&is_live as &dyn Fn(u32) -> bool)] {
+    let thirds = (1..end).step_by(3).collect();
+    for allowed in [Allowed::All, Allowed::Only(&thirds), Allowed::AllBut(&thirds)] {
         for query in [query, rows.row(len / 2)] {
             found.clear();
-            graph.search(&rows, query, k, ef, live, &mut context, &mut found);
+            graph.search(&rows, query, k, ef, allowed, &mut context, &mut found);
             check(&found, k, end);
             for near in &found {
-                assert!(live.is_none_or(|live| live(near.row)), "row {} is dead", near.row);
+                assert!(allowed.contains(near.row), "row {} is not allowed", near.row);
                 let exact = truth.distance(query, rows.row(near.row));
                 let exact = if exact.is_nan() { f32::INFINITY } else { exact + 0.0 };
                 assert_eq!(near.distance.to_bits(), exact.to_bits(), "{near:?}, not {exact}");

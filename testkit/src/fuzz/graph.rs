@@ -3,8 +3,8 @@
 use super::forge::mend_image;
 use super::input::Input;
 use gannet_hnsw::{
-    Code, CodeChoice, Executor, Graph, Metric, Neighbor, Params, Rows, SearchContext, normalise,
-    row_stride,
+    Allowed, BuildScratch, Code, CodeChoice, Executor, Graph, Metric, Neighbor, Params, Rows,
+    SearchContext, normalise, row_stride,
 };
 use std::ops::ControlFlow;
 
@@ -48,7 +48,7 @@ fn said(image: &[u8]) -> Option<Params> {
     params.validate().is_ok().then_some(params)
 }
 
-/// Searches a graph and lets rows join it.
+/// Searches a graph and lets rows join and leave it.
 fn use_it(graph: Graph) {
     let (dims, metric) = (graph.params().dims, graph.params().metric);
     let stride = row_stride(dims);
@@ -60,8 +60,10 @@ fn use_it(graph: Graph) {
     let chunks = [&floats[..]];
     let rows = Rows::new(dims, 20, &chunks, len);
     for (query, ef) in [(0, 1), (len / 2, 8), (len - 1, 64)] {
-        search(&graph, &rows, query, ef, None);
-        search(&graph, &rows, query, ef, Some(&|row| row.is_multiple_of(3)));
+        let thirds = (0..len).step_by(3).collect();
+        for allowed in [Allowed::All, Allowed::Only(&thirds), Allowed::AllBut(&thirds)] {
+            search(&graph, &rows, query, ef, allowed);
+        }
     }
     // A beam that an image asks for is as wide as the rows are many, at most.
     let mut grown = graph;
@@ -71,19 +73,23 @@ fn use_it(graph: Graph) {
     grown.encode(&mut image);
     let decoded = Graph::decode(&image, len, grown.params());
     assert_eq!(decoded.map(|graph| graph.len()), Ok(len), "what grew is a graph");
+
+    let leaves: Vec<u32> = grown.members().iter().step_by(3).collect();
+    let scratch = &mut BuildScratch::new();
+    grown.remove_batch(&rows, &leaves, &Executor::Serial, scratch);
+    image.clear();
+    grown.encode(&mut image);
+    let decoded = Graph::decode(&image, len, grown.params());
+    assert_eq!(decoded.map(|graph| graph.count()), Ok(grown.count()), "what shrank is a graph");
 }
 
-fn search(
-    graph: &Graph,
-    rows: &Rows<'_>,
-    query: u32,
-    ef: usize,
-    live: Option<&dyn Fn(u32) -> bool>,
-) {
+fn search(graph: &Graph, rows: &Rows<'_>, query: u32, ef: usize, allowed: Allowed<'_>) {
     let (mut context, mut found) = (SearchContext::new(), Vec::new());
-    graph.search(rows, rows.row(query), 5, ef, live, &mut context, &mut found);
+    graph.search(rows, rows.row(query), 5, ef, allowed, &mut context, &mut found);
     check(&found, 5, graph.len());
-    assert!(found.iter().all(|near| live.is_none_or(|live| live(near.row))), "a row that is dead");
+    let passing = graph.members().iter().filter(|&row| allowed.contains(row)).count();
+    assert_eq!(found.len(), passing.min(5), "{allowed:?}");
+    assert!(found.iter().all(|near| allowed.contains(near.row)), "a row that is not allowed");
 }
 
 /// The nearest first, each row once, no more than asked for.
@@ -141,6 +147,12 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         let mut graph = Graph::new(params);
         let proceed = &mut |_| ControlFlow::Continue(());
         assert!(graph.insert_until(&rows, len, &Executor::Serial, proceed).is_continue());
+        let mut seed = vec![IS_MENDED | IS_EXPECTED];
+        graph.encode(&mut seed);
+        seeds.push(seed);
+        // With holes.
+        let leaves: Vec<u32> = (0..len).skip(1).step_by(4).collect();
+        graph.remove_batch(&rows, &leaves, &Executor::Serial, &mut BuildScratch::new());
         let mut seed = vec![IS_MENDED | IS_EXPECTED];
         graph.encode(&mut seed);
         seeds.push(seed);

@@ -1,0 +1,271 @@
+//! The indexer: graphs learn of the rows that were committed, beside commits and searches.
+//!
+//! Keeps who changes graphs: one at a time, on a copy that takes the graph's place when some batches
+//! are in it. Which rows make a batch follows from the log alone (`collection/changes`); a batch
+//! that is to end early is told to the log first. `learn` is the work itself; this file says when,
+//! and who waits for it.
+
+mod learn;
+
+use crate::batch::WriteBatch;
+use crate::config::Durability;
+use crate::database::Core;
+use crate::error::{CommitError, OpenError};
+use crate::sync::{AtomicBool, Condvar, Mutex, Ordering};
+use gannet_hnsw::BuildScratch;
+use gannet_storage::Storage;
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+pub(crate) use learn::{Asked, measure};
+
+/// Fewer rows than a whole batch are put into a graph when they are so many, or have waited so
+/// long.
+const LIVE_BATCH_ROWS: usize = 64;
+const LIVE_WAIT: Duration = Duration::from_secs(1);
+/// While rows wait, they are looked at again after so long.
+const TICK: Duration = Duration::from_millis(10);
+/// While many rows are learnt, searches get what is done so far this often.
+const LIVE_INSTALL: Duration = Duration::from_millis(50);
+
+/// What those who change graphs and those who wait for it share.
+pub(crate) struct Indexing {
+    /// Held by whoever changes graphs.
+    pub(crate) one: Mutex<()>,
+    state: Mutex<IndexerState>,
+    /// The thread sleeps until it is told of something.
+    is_idle: AtomicBool,
+    /// There is something to learn.
+    work: Condvar,
+    /// Something was learnt, or will not be.
+    learnt: Condvar,
+    /// Rows that may wait before those who add more do.
+    pending_max: usize,
+}
+
+#[derive(Default)]
+struct IndexerState {
+    /// There is a thread, and it goes on.
+    is_running: bool,
+    is_closing: bool,
+    /// Somebody needs graphs to stay as they are for long.
+    is_paused: bool,
+    /// Since when rows of a collection wait.
+    waiting_since: BTreeMap<u32, Duration>,
+}
+
+impl Indexing {
+    pub(crate) fn new(pending_max: u32) -> Self {
+        Self {
+            one: Mutex::new(()),
+            state: Mutex::new(IndexerState::default()),
+            is_idle: AtomicBool::new(false),
+            work: Condvar::new(),
+            learnt: Condvar::new(),
+            pending_max: pending_max as usize,
+        }
+    }
+
+    /// Whether the thread is to end.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.state.lock().is_closing
+    }
+
+    /// Something was learnt.
+    fn note_learnt(&self) {
+        drop(self.state.lock());
+        self.learnt.notify_all();
+    }
+
+    /// Whoever waits for graphs to learn goes on without, until this is dropped.
+    pub(crate) fn pause(&self) -> Paused<'_> {
+        self.state.lock().is_paused = true;
+        self.learnt.notify_all();
+        Paused(self)
+    }
+}
+
+/// See [`Indexing::pause`].
+pub(crate) struct Paused<'i>(&'i Indexing);
+
+impl Drop for Paused<'_> {
+    fn drop(&mut self) {
+        self.0.state.lock().is_paused = false;
+    }
+}
+
+/// The thread, which ends when this is dropped.
+pub(crate) struct Indexer<S: Storage> {
+    core: Arc<Core<S>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl<S: Storage> Indexer<S> {
+    /// # Errors
+    /// The operating system refuses a thread.
+    pub(crate) fn start(core: &Arc<Core<S>>) -> Result<Self, OpenError> {
+        core.indexing.state.lock().is_running = true;
+        let kept = Arc::clone(core);
+        let builder = Builder::new().name("gannet-indexer".to_owned());
+        let thread = builder.spawn(move || kept.keep_learning());
+        let thread = thread.map_err(|error| OpenError::Threads(error.into()))?;
+        Ok(Self { core: Arc::clone(core), thread: Some(thread) })
+    }
+}
+
+impl<S: Storage> Drop for Indexer<S> {
+    fn drop(&mut self) {
+        self.core.indexing.state.lock().is_closing = true;
+        self.core.indexing.work.notify_one();
+        if let Some(thread) = self.thread.take() {
+            // A panic in it has poisoned the database.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// However the thread ends, nobody waits for it any more.
+struct Stopped<'i>(&'i Indexing);
+
+impl Drop for Stopped<'_> {
+    fn drop(&mut self) {
+        self.0.state.lock().is_running = false;
+        self.0.learnt.notify_all();
+    }
+}
+
+impl<S: Storage> Core<S> {
+    /// What the thread does until it shall end.
+    fn keep_learning(&self) {
+        let _guard = self.poison_on_panic();
+        let _stopped = Stopped(&self.indexing);
+        let mut scratch = BuildScratch::new();
+        while self.check_poison().is_ok() {
+            self.learn_what_is_due(&mut scratch);
+            self.probe_if_due();
+            let until_probe = self.probes.lock().wait(self.clock.now());
+            let mut state = self.indexing.state.lock();
+            if state.is_closing {
+                break;
+            }
+            self.indexing.is_idle.store(true, Ordering::SeqCst);
+            let has_rows = self.has_waiting_rows();
+            if !has_rows {
+                // Memory of threads that planned; what comes next may not come soon.
+                scratch = BuildScratch::new();
+            }
+            match until_probe.into_iter().chain(has_rows.then_some(TICK)).min() {
+                Some(wait) => _ = self.indexing.work.wait_for(&mut state, wait),
+                None => self.indexing.work.wait(&mut state),
+            }
+            self.indexing.is_idle.store(false, Ordering::SeqCst);
+        }
+    }
+
+    fn has_waiting_rows(&self) -> bool {
+        let state = self.state.read();
+        state.collections().any(|collection| collection.changes().len() > 0)
+    }
+
+    /// Rows were committed: the thread is told, if it sleeps.
+    pub(crate) fn note_rows(&self) {
+        if self.indexing.is_idle.load(Ordering::SeqCst) {
+            drop(self.indexing.state.lock());
+            self.indexing.work.notify_one();
+        }
+    }
+
+    /// Puts into graphs what makes a whole batch, is many, or has waited long.
+    pub(crate) fn learn_what_is_due(&self, scratch: &mut BuildScratch) {
+        let ids: Vec<u32> = {
+            let state = self.state.read();
+            let waiting = state.collections().filter(|found| found.changes().has_entries());
+            waiting.map(|found| found.now().id).collect()
+        };
+        self.indexing.state.lock().waiting_since.retain(|id, _| ids.contains(id));
+        for id in ids {
+            let Some(_one) = self.indexing.one.try_lock() else { return };
+            let mut go_on = |_| {
+                let is_closing = self.indexing.is_closing();
+                if is_closing { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            };
+            let mut asked = Asked { id, scratch, install: LIVE_INSTALL, upto: u64::MAX };
+            if self.learn(&mut asked, &mut go_on).is_break() {
+                return;
+            }
+            if self.is_cut_due(id) && self.cut(id).is_ok() {
+                _ = self.learn(&mut asked, &mut go_on);
+            }
+        }
+    }
+
+    /// Whether rows that make no whole batch are to be put into the graph now.
+    fn is_cut_due(&self, id: u32) -> bool {
+        let count = {
+            let state = self.state.read();
+            state.collection_by_id(id).map_or(0, |found| found.changes().len())
+        };
+        let mut state = self.indexing.state.lock();
+        if count == 0 {
+            state.waiting_since.remove(&id);
+            return false;
+        }
+        let now = self.clock.now();
+        let since = *state.waiting_since.entry(id).or_insert(now);
+        drop(state);
+        let many = LIVE_BATCH_ROWS.min(self.indexing.pending_max / 2).max(1);
+        let is_due = count >= many || now.saturating_sub(since) >= LIVE_WAIT;
+        // Who opens a database to read it finds it as it was.
+        is_due && (self.is_in_memory() || self.queue.lock().writer.log.is_writing())
+    }
+
+    /// Tells the log that a batch of a collection's changes ends here.
+    ///
+    /// # Errors
+    /// As any commit.
+    pub(crate) fn cut(&self, id: u32) -> Result<(), CommitError> {
+        let mut batch = WriteBatch::new();
+        batch.cut(id);
+        let level = if self.is_in_memory() { Durability::InMemory } else { Durability::Buffered };
+        self.commit(&batch, level).map(drop)
+    }
+
+    /// Waits until the graphs of the collections that `batch` changes have learnt most of what was
+    /// committed before: searches look at the rest one by one.
+    pub(crate) fn wait_for_graphs(&self, batch: &WriteBatch) {
+        for name in batch.collections_to_learn() {
+            let lag = || {
+                let state = self.state.read();
+                let found = state.collection(name);
+                found.map_or((0, 0), |found| (found.now().id, found.changes().len()))
+            };
+            let (id, count) = lag();
+            if count <= self.indexing.pending_max {
+                continue;
+            }
+            let mut state = self.indexing.state.lock();
+            if !state.is_running {
+                drop(state);
+                self.learn_now(id);
+                continue;
+            }
+            while state.is_running && !state.is_paused && lag().1 > self.indexing.pending_max {
+                self.indexing.work.notify_one();
+                self.indexing.learnt.wait(&mut state);
+            }
+        }
+    }
+
+    /// Where there is no thread to wait for, whoever commits does its work.
+    fn learn_now(&self, id: u32) {
+        let Some(_one) = self.indexing.one.try_lock() else { return };
+        let mut scratch = BuildScratch::new();
+        let mut asked = Asked { id, scratch: &mut scratch, install: LIVE_INSTALL, upto: u64::MAX };
+        // Without the cut, whole batches are learnt all the same.
+        _ = self.cut(id);
+        _ = self.learn(&mut asked, &mut |_| ControlFlow::Continue(()));
+    }
+}

@@ -1,0 +1,228 @@
+//! Batches of a collection's changes, put into a copy of its graph, and the copy in its place.
+
+use crate::checkpoint::{OnProgress, Phase, Progress};
+use crate::collection::{Collection, Step};
+use crate::database::{Core, ViewOf};
+use crate::error::CheckpointError;
+use gannet_hnsw::{BuildScratch, Calibration, Executor, Graph};
+use gannet_storage::Storage;
+use std::ops::{ControlFlow, Deref};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// While much is learnt that somebody waits for, searches get what is done so far this often: each
+/// time costs a copy of the graph.
+const ASKED_INSTALL: Duration = Duration::from_millis(500);
+
+/// What is to be learnt, and how.
+pub(crate) struct Asked<'a> {
+    /// The collection.
+    pub(crate) id: u32,
+    pub(crate) scratch: &'a mut BuildScratch,
+    /// Searches get what is done so far this often.
+    pub(crate) install: Duration,
+    /// No more than the entries before this one.
+    pub(crate) upto: u64,
+}
+
+/// How far learning is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Learnt {
+    /// So many rows have joined or left.
+    Rows(u64),
+    /// A beam of a calibration was measured.
+    Beam,
+}
+
+/// What a graph is still to learn.
+struct Waiting {
+    /// The number of the first entry, and one more than that of the last.
+    first: u64,
+    last: u64,
+    /// Rows among them.
+    rows: usize,
+    wants_calibration: bool,
+}
+
+impl<S: Storage> Core<S> {
+    /// Puts whole batches into a graph, and those that end at a cut; where `go_on` breaks, what is
+    /// done stays. Called with `indexing.one` locked.
+    pub(crate) fn learn(
+        &self,
+        asked: &mut Asked<'_>,
+        go_on: &mut dyn FnMut(Learnt) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let executor = self.executor();
+        let mut work = None;
+        let mut installed = self.clock.now();
+        let mut flow = ControlFlow::Continue(());
+        while flow.is_continue() {
+            let Some((collection, step, count)) = self.next_step(asked, work.as_ref()) else {
+                break;
+            };
+            let (graph, done) = work.get_or_insert_with(|| (collection.graph().clone(), 0));
+            match step {
+                Step::Batch { joins, leaves } => {
+                    collection.with_rows(|rows| {
+                        if !leaves.is_empty() {
+                            graph.remove_batch(rows, &leaves, executor, asked.scratch);
+                        }
+                        if !joins.is_empty() {
+                            graph.insert_batch(rows, &joins, executor, asked.scratch);
+                        }
+                    });
+                    flow = go_on(Learnt::Rows(count as u64));
+                }
+                Step::Cut => {
+                    let mut beam = || go_on(Learnt::Beam);
+                    flow = measure_if_due(&collection, graph, executor, &mut beam);
+                    if flow.is_break() {
+                        // The cut waits on.
+                        break;
+                    }
+                }
+            }
+            *done += count;
+            let now = self.clock.now();
+            if now.saturating_sub(installed) >= asked.install {
+                self.install(asked.id, graph.clone(), *done);
+                *done = 0;
+                installed = now;
+            }
+        }
+        if let Some((graph, done)) = work
+            && done > 0
+        {
+            self.install(asked.id, graph, done);
+        }
+        flow
+    }
+
+    /// What comes next, and the rows as they are; `None` if that is not to be done now.
+    #[expect(clippy::type_complexity, reason = "what one look at the state gives")]
+    fn next_step(
+        &self,
+        asked: &Asked<'_>,
+        work: Option<&(Graph, usize)>,
+    ) -> Option<(Arc<Collection<ViewOf<S>>>, Step, usize)> {
+        let state = self.state.read();
+        let live = state.collection_by_id(asked.id)?;
+        let (graph, done) = work.map_or((live.now().graph(), 0), |(graph, done)| (graph, *done));
+        if live.changes().first_number() + done as u64 >= asked.upto {
+            return None;
+        }
+        let (step, count) = live.next_step(graph, done)?;
+        Some((Arc::clone(live.now()), step, count))
+    }
+
+    /// Searches walk this graph from now on, which has learnt so many entries more.
+    pub(crate) fn install(&self, id: u32, graph: Graph, done: usize) {
+        let mut state = self.state.write();
+        let live = state.collection_mut(id).expect("collections stay");
+        let before = live.set_graph(graph, done);
+        drop(state);
+        drop(before);
+        self.indexing.note_learnt();
+    }
+
+    /// Puts everything that waits into the graphs, and measures those that never were or have grown
+    /// by a quarter since. Searches and commits go on. How many rows joined or left.
+    ///
+    /// # Errors
+    /// `Poisoned`; `Cancelled` where `progress` broke: what is done stays.
+    pub(crate) fn index(&self, progress: OnProgress<'_>) -> Result<u64, CheckpointError> {
+        self.check_poison().map_err(|()| CheckpointError::Poisoned)?;
+        let _one = self.indexing.one.lock();
+        self.index_with_one(progress)
+    }
+
+    /// As [`index`](Self::index), called with `indexing.one` locked.
+    pub(crate) fn index_with_one(&self, progress: OnProgress<'_>) -> Result<u64, CheckpointError> {
+        let waiting: Vec<(u32, u64)> = {
+            let state = self.state.read();
+            let wants = state.collections().filter(|found| found.wants_to_learn());
+            wants.map(|found| (found.now().id, found.changes().len() as u64)).collect()
+        };
+        if waiting.is_empty() {
+            return Ok(0);
+        }
+        let executor = self.workers.executor();
+        executor.map_err(|error| CheckpointError::Threads(error.into()))?;
+        let total = waiting.iter().map(|(_, count)| count).sum();
+        let (mut done, mut beams) = (0, 0);
+        let mut scratch = BuildScratch::new();
+        let mut go_on = |learnt| match learnt {
+            Learnt::Rows(count) => {
+                done += count;
+                progress(Progress { phase: Phase::Index, done: done.min(total), total })
+            }
+            Learnt::Beam => {
+                beams += 1;
+                progress(Progress { phase: Phase::Calibrate, done: beams, total: 0 })
+            }
+        };
+        for (id, _) in waiting {
+            // What is committed meanwhile is left to whoever comes next.
+            let upto = self.waiting(id).last;
+            let mut learn = |upto| {
+                let mut asked = Asked { id, scratch: &mut scratch, install: ASKED_INSTALL, upto };
+                let learnt = self.learn(&mut asked, &mut go_on);
+                learnt.continue_value().ok_or(CheckpointError::Cancelled)
+            };
+            learn(upto)?;
+            let Waiting { first, wants_calibration, .. } = self.waiting(id);
+            // On a full disk there is no cut; whole batches were learnt all the same.
+            if (first < upto || wants_calibration) && self.cut(id).is_ok() {
+                learn(if wants_calibration { self.waiting(id).last } else { upto })?;
+            }
+            let left = self.waiting(id);
+            if left.rows == 0 {
+                // The cut itself.
+                learn(left.last)?;
+            }
+        }
+        Ok(done)
+    }
+
+    fn waiting(&self, id: u32) -> Waiting {
+        let state = self.state.read();
+        let live = state.collection_by_id(id).expect("collections stay");
+        let changes = live.changes();
+        Waiting {
+            first: changes.first_number(),
+            last: changes.last_number(),
+            rows: changes.len(),
+            wants_calibration: live.now().graph().wants_calibration(),
+        }
+    }
+}
+
+/// Measures a graph over the rows of `collection`.
+pub(crate) fn measure<V: Deref<Target = [u8]>>(
+    graph: &Graph,
+    collection: &Collection<V>,
+    executor: &Executor,
+    progress: OnProgress<'_>,
+) -> Result<Calibration, CheckpointError> {
+    let mut done = 0;
+    let mut proceed = || {
+        done += 1;
+        progress(Progress { phase: Phase::Calibrate, done, total: 0 })
+    };
+    let measured = collection.with_rows(|rows| graph.calibrate(rows, executor, &mut proceed));
+    measured.continue_value().ok_or(CheckpointError::Cancelled)
+}
+
+/// Measures how wide beams must be for what recall, if the graph never was or has grown.
+fn measure_if_due<V: Deref<Target = [u8]>>(
+    collection: &Collection<V>,
+    graph: &mut Graph,
+    executor: &Executor,
+    proceed: &mut dyn FnMut() -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    if graph.wants_calibration() {
+        let measured = collection.with_rows(|rows| graph.calibrate(rows, executor, proceed))?;
+        graph.set_calibration(measured);
+    }
+    ControlFlow::Continue(())
+}

@@ -1,0 +1,298 @@
+//! Graphs that follow the log: rows are found at once and gone at once, and a replay comes to the
+//! graph that there was.
+
+use crate::contents::{checkpoint, config, open, vector};
+use crate::disk::{Disk, on_each_disk};
+use gannet::storage::{ReadFile, SealedFile, Storage};
+use gannet::{Config, Database, Durability, Id, Metric, Params, SearchOptions, WriteBatch};
+use gannet_testkit::sim::{SimDisk, SimRng};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+fn params(metric: Metric) -> Params {
+    Params { m: 4, ef_construction: 24, ..Params::new(5, metric) }
+}
+
+fn on_threads(threads: usize) -> Config {
+    let mut config = config(1);
+    config.threads = threads;
+    config
+}
+
+/// A vector that every metric takes.
+fn of(metric: Metric, seed: u64) -> Vec<f32> {
+    let vector = vector(seed);
+    match metric {
+        Metric::Hamming => vector.iter().map(|x| if *x > 0.0 { 1.0 } else { 0.0 }).collect(),
+        Metric::L2 | Metric::Cosine | Metric::Dot => vector,
+    }
+}
+
+/// What a database must show, and the ids it never had.
+#[derive(Clone, Debug, Default)]
+struct Model(BTreeMap<u64, u64>);
+
+/// Every live row is found, nearest first, and no other; by the graph as by looking at all rows.
+fn check<S: Storage>(db: &Database<S>, metric: Metric, model: &Model, told: &str) {
+    let stats = db.collection("c").unwrap();
+    assert_eq!(stats.rows, model.0.len() as u64, "{told}");
+    for seed in [1, 700] {
+        let query = of(metric, seed);
+        let mut options = SearchOptions::new(1000);
+        options.exact = true;
+        let truth = db.search("c", &query, &options).unwrap().into_hits();
+        options.exact = false;
+        let found = db.search("c", &query, &options).unwrap();
+        assert_eq!(found.clone().into_hits(), truth, "{told}");
+        let mut ids: Vec<Id> = truth.into_iter().map(|hit| hit.id).collect();
+        ids.sort();
+        let expected: Vec<Id> = model.0.keys().copied().map(Id::Int).collect();
+        assert_eq!(ids, expected, "{told}");
+    }
+    for (id, seed) in &model.0 {
+        let found = db.get_vector("c", &Id::Int(*id)).unwrap().unwrap();
+        for (found, expected) in found.iter().zip(of(metric, *seed)) {
+            assert!((found - expected).abs() < 1e-3, "{told}: row {id}");
+        }
+    }
+}
+
+/// What the newest graph file says, without where and when it was written.
+fn newest_graph(disk: &SimDisk) -> Vec<u8> {
+    let storage = disk.open().unwrap();
+    let files = storage.list().unwrap();
+    let graph = files.iter().rfind(|file| file.name.as_str().starts_with("graph"));
+    let Some(file) = graph else { return Vec::new() };
+    let file = storage.open_sealed(&file.name).unwrap();
+    file.view(4096..file.len_bytes()).unwrap().to_vec()
+}
+
+/// Commits of all kinds, kills, checkpoints, work of the indexer and of the optimizer, as a seed
+/// has it. After a kill the graph comes to what it was, byte for byte, and everything acknowledged
+/// is found.
+#[test]
+fn a_day_of_changes_is_what_a_model_says_and_a_replay_comes_to_the_same_graph() {
+    for metric in Metric::ALL {
+        for seed in 0..6 {
+            day(metric, seed);
+        }
+    }
+}
+
+fn day(metric: Metric, seed: u64) {
+    let mut rng = SimRng::new(seed);
+    let mut disk = SimDisk::new();
+    let mut db = open(&disk, seed);
+    db.create_collection("c", params(metric)).unwrap();
+    let (mut model, mut next) = (Model::default(), 0);
+    let (mut replays, mut most_leaving) = (0, 0);
+    for step in 0..120 {
+        let told = format!("{metric}, seed {seed}, step {step}");
+        match rng.below(12) {
+            0..=7 => {
+                let mut batch = WriteBatch::new();
+                batch.set_bulk(rng.below(2) == 0);
+                for _ in 0..=rng.below(30) {
+                    let known = model.0.keys().nth(rng.below(model.0.len().max(1))).copied();
+                    match (rng.below(5), known) {
+                        (0 | 1, Some(id)) => {
+                            batch.delete_row("c", id);
+                            model.0.remove(&id);
+                        }
+                        (2, Some(id)) => {
+                            next += 1;
+                            batch.upsert("c", id, &of(metric, next));
+                            model.0.insert(id, next);
+                        }
+                        _ => {
+                            next += 1;
+                            batch.insert("c", next, &of(metric, next));
+                            model.0.insert(next, next);
+                        }
+                    }
+                }
+                db.commit(batch).unwrap();
+            }
+            8 => db.tend().unwrap(),
+            9 => drop(checkpoint(&db)),
+            10 if step % 3 == 0 => {
+                db.optimize("c", &mut |_| std::ops::ControlFlow::Continue(())).unwrap();
+            }
+            _ => {
+                // One goes on, one is opened after a kill: the same graph from the same log.
+                let killed = disk.snapshot();
+                let again = open(&killed, seed);
+                assert!(again.recovery_report().index_actions.is_empty(), "{told}");
+                check(&again, metric, &model, &told);
+                checkpoint(&again);
+                checkpoint(&db);
+                drop((db, again));
+                assert!(newest_graph(&killed) == newest_graph(&disk), "{told}");
+                disk = killed;
+                db = open(&disk, seed);
+                replays += 1;
+            }
+        }
+        most_leaving = most_leaving.max(db.collection("c").unwrap().leaving);
+        check(&db, metric, &model, &told);
+    }
+    assert!(replays > 3 && most_leaving > 0, "{metric}, seed {seed}: {replays} {most_leaving}");
+}
+
+/// Rows join the graph, and leave it, although nobody asks for a checkpoint.
+#[test]
+fn graphs_learn_beside_commits() {
+    fn on(disk: &impl Disk) {
+        let db = Database::open(disk.open().unwrap(), on_threads(2)).unwrap();
+        db.create_collection("c", params(Metric::L2)).unwrap();
+        let settled = |rows: u64| {
+            // As long as it takes: the test kit ends a test that hangs.
+            while {
+                let found = db.collection("c").unwrap();
+                (found.rows, found.in_graph, found.leaving) != (rows, rows, 0)
+            } {
+                std::thread::yield_now();
+            }
+        };
+        let mut model = Model::default();
+        for id in 0..300 {
+            let mut batch = WriteBatch::new();
+            batch.insert("c", id, &vector(id));
+            db.commit(batch).unwrap();
+            model.0.insert(id, id);
+        }
+        settled(300);
+        check(&db, Metric::L2, &model, "inserted");
+        for id in 0..100 {
+            let mut batch = WriteBatch::new();
+            batch.delete_row("c", id);
+            batch.upsert("c", id + 100, &vector(id + 1000));
+            db.commit(batch).unwrap();
+            model.0.remove(&id);
+            model.0.insert(id + 100, id + 1000);
+        }
+        settled(200);
+        check(&db, Metric::L2, &model, "churned");
+        db.close().unwrap();
+        let db = open(disk, 2);
+        check(&db, Metric::L2, &model, "opened again");
+    }
+    on_each_disk!(on);
+}
+
+/// No more rows wait than the setting says, whoever commits, with threads and without.
+#[test]
+fn those_who_insert_wait_for_graphs_and_bulk_batches_do_not() {
+    for threads in [1, 2] {
+        let disk = SimDisk::new();
+        let mut config = on_threads(threads);
+        config.max_pending_rows = 16;
+        let db = Database::open(disk.open().unwrap(), config).unwrap();
+        db.create_collection("c", params(Metric::L2)).unwrap();
+        let lag = || {
+            let found = db.collection("c").unwrap();
+            found.rows - found.in_graph
+        };
+        for id in 0..200 {
+            let mut batch = WriteBatch::new();
+            batch.insert("c", id, &vector(id));
+            db.commit(batch).unwrap();
+            assert!(lag() <= 17, "{threads} threads, row {id}: {}", lag());
+        }
+        if threads == 1 {
+            let mut batch = WriteBatch::new();
+            batch.set_bulk(true);
+            (1000..1400).for_each(|id| batch.insert("c", id, &vector(id)));
+            db.commit(batch.clone()).unwrap();
+            assert!(lag() >= 400);
+        }
+    }
+}
+
+/// A reader sees one state, and none that is half of a commit, while rows come, go and are put
+/// into the graph.
+#[test]
+fn searches_beside_commits_see_whole_batches() {
+    let disk = SimDisk::new();
+    let mut config = on_threads(2);
+    config.durability = Durability::Buffered;
+    let db = Database::open(disk.open().unwrap(), config).unwrap();
+    db.create_collection("c", params(Metric::L2)).unwrap();
+    let is_done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let readers: Vec<_> = (0..2)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut searches = 0;
+                    while !is_done.load(Ordering::Relaxed) || searches < 20 {
+                        let answer = db.search("c", &vector(3), &SearchOptions::new(4000)).unwrap();
+                        let mut ids: Vec<u64> = answer
+                            .iter()
+                            .map(|hit| if let Id::Int(id) = hit.id { id } else { 0 })
+                            .collect();
+                        ids.sort_unstable();
+                        // Each commit takes ten ids out and puts the next ten in.
+                        let first = ids.first().copied().unwrap_or(0);
+                        assert!(ids.iter().copied().eq(first..first + ids.len() as u64));
+                        let is_whole = first.is_multiple_of(10) && ids.len().is_multiple_of(10);
+                        assert!(is_whole, "{first} {}", ids.len());
+                        searches += 1;
+                    }
+                    searches
+                })
+            })
+            .collect();
+        for ten in 0..150_u64 {
+            let mut batch = WriteBatch::new();
+            (10 * ten..10 * ten + 10).for_each(|id| batch.insert("c", id, &vector(id)));
+            if ten >= 20 {
+                (10 * ten - 200..10 * ten - 190).for_each(|id| batch.delete_row("c", id));
+            }
+            db.commit(batch).unwrap();
+        }
+        is_done.store(true, Ordering::Relaxed);
+        assert!(readers.into_iter().all(|reader| reader.join().unwrap() >= 20));
+    });
+    assert_eq!(db.collection("c").unwrap().rows, 200);
+}
+
+/// What was committed while a checkpoint or an optimization runs waits for no more than it must.
+#[test]
+fn commits_go_on_while_a_graph_is_optimized() {
+    let disk = SimDisk::new();
+    let mut config = on_threads(2);
+    config.max_pending_rows = 8;
+    let db = Database::open(disk.open().unwrap(), config).unwrap();
+    db.create_collection("c", params(Metric::L2)).unwrap();
+    let mut batch = WriteBatch::new();
+    batch.set_bulk(true);
+    (0..2000).for_each(|id| batch.insert("c", id, &vector(id)));
+    db.commit(batch).unwrap();
+    let (tell, told_of) = mpsc::channel();
+    let (finish, end) = mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        let optimizer = scope.spawn(|| {
+            let mut told = Some((tell, end));
+            db.optimize("c", &mut |progress| {
+                if progress.phase == gannet::Phase::Relink
+                    && let Some((tell, end)) = told.take()
+                {
+                    tell.send(()).unwrap();
+                    end.recv_timeout(Duration::from_secs(300)).unwrap();
+                }
+                std::ops::ControlFlow::Continue(())
+            })
+        });
+        told_of.recv().unwrap();
+        for id in 5000..5100 {
+            let mut batch = WriteBatch::new();
+            batch.insert("c", id, &vector(id));
+            db.commit(batch).unwrap();
+        }
+        assert_eq!(db.collection("c").unwrap().rows, 2100);
+        finish.send(()).unwrap();
+        optimizer.join().unwrap().unwrap();
+    });
+}
