@@ -87,8 +87,8 @@ impl WriteBatch {
     }
 
     /// Says whether this is part of a bulk import: one that does not wait while more than
-    /// [`Config::max_pending_rows`](crate::Config::max_pending_rows) rows are still to be put into a
-    /// graph. Searches look at all of these rows one by one, until the graph holds them.
+    /// [`Config::max_pending_rows`](crate::Config::max_pending_rows) rows are still to be put into
+    /// a graph. Searches look at all of these rows one by one, until the graph holds them.
     pub fn set_bulk(&mut self, is_bulk: bool) {
         self.is_bulk = is_bulk;
     }

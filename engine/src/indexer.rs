@@ -1,9 +1,9 @@
 //! The indexer: graphs learn of the rows that were committed, beside commits and searches.
 //!
-//! Keeps who changes graphs: one at a time, on a copy that takes the graph's place when some batches
-//! are in it. Which rows make a batch follows from the log alone (`collection/changes`); a batch
-//! that is to end early is told to the log first. `learn` is the work itself; this file says when,
-//! and who waits for it.
+//! Keeps who changes graphs: one at a time, on a copy that takes the graph's place when some
+//! batches are in it. Which rows make a batch follows from the log alone (`collection/changes`); a
+//! batch that is to end early is told to the log first. `learn` is the work itself; this file says
+//! when, and who waits for it.
 
 mod learn;
 

@@ -97,9 +97,9 @@ impl Probes {
 }
 
 impl<S: Storage> Database<S> {
-    /// Measures what share of the true nearest 10 rows a search of this collection with a beam of 64
-    /// finds, with `queries` of its rows as queries, chosen by chance. `None` where the graph has no
-    /// more than 10 rows.
+    /// Measures what share of the true nearest 10 rows a search of this collection with a beam of
+    /// 64 finds, with `queries` of its rows as queries, chosen by chance. `None` where the graph
+    /// has no more than 10 rows.
     ///
     /// Cost: looking at every row for every query, shared out among
     /// [`Config::threads`](crate::Config::threads).

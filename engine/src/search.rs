@@ -96,8 +96,8 @@ pub struct How {
     pub distances: u64,
     /// Rows found by their codes that were put in order by exact distances.
     pub ranked: u64,
-    /// Vectors of rows that were looked at one after the other: of all that pass in an exact search,
-    /// else of those among them that the graph does not hold yet.
+    /// Vectors of rows that were looked at one after the other: of all that pass in an exact
+    /// search, else of those among them that the graph does not hold yet.
     pub scanned: u64,
 }
 

@@ -197,8 +197,8 @@ impl Graph {
     /// Cost: an [`exact_batch`] of the sample, and a search each.
     ///
     /// # Panics
-    /// If the graph has no more than `k` rows, or a row of the sample is not in it; or if `rows` has
-    /// other dimensions than the graph or lacks a row of it.
+    /// If the graph has no more than `k` rows, or a row of the sample is not in it; or if `rows`
+    /// has other dimensions than the graph or lacks a row of it.
     #[must_use]
     pub fn probe(
         &self,

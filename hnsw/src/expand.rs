@@ -16,8 +16,9 @@ use crate::plan::Question;
 use crate::space::{Aim, Space};
 use crate::walk::{Walk, count};
 
-/// Rows that do not pass which a walk follows to reach some that do. Rows that are farther away than
-/// that pass on many sides of the query, and a walk that reached one side would miss the others.
+/// Rows that do not pass which a walk follows to reach some that do. Rows that are farther away
+/// than that pass on many sides of the query, and a walk that reached one side would miss the
+/// others.
 const BRIDGES_MAX: u32 = 16;
 
 impl<P: Space> Walk<'_, P> {

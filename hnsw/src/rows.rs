@@ -81,8 +81,8 @@ impl<'a> Rows<'a> {
     /// it has. Cost: one step a view.
     ///
     /// # Panics
-    /// As [`new`](Self::new); also if the chunks of the overlay are of another length. Reading a row
-    /// that is nowhere panics.
+    /// As [`new`](Self::new); also if the chunks of the overlay are of another length. Reading a
+    /// row that is nowhere panics.
     #[must_use]
     pub fn layered(
         dims: u32,

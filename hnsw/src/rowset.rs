@@ -86,8 +86,8 @@ impl RowSet {
         Some(before + word.ilog2())
     }
 
-    /// How many rows below `end` are in it. Cost: a step for each word below `end`, or for each from
-    /// there on, whichever are fewer.
+    /// How many rows below `end` are in it. Cost: a step for each word below `end`, or for each
+    /// from there on, whichever are fewer.
     #[must_use]
     pub fn count_below(&self, end: u32) -> u32 {
         let (whole, bits) = (end as usize / 64, end % 64);

@@ -15,8 +15,8 @@ use crate::sweep;
 use crate::walk::{POOL_BEAM_MAX, Walk};
 
 impl Graph {
-    /// Appends to `out` the nearest `k` rows that are allowed, nearest first, ties by row number, as
-    /// a beam of `ef` rows finds them; and says how.
+    /// Appends to `out` the nearest `k` rows that are allowed, nearest first, ties by row number,
+    /// as a beam of `ef` rows finds them; and says how.
     ///
     /// `query` is `dims` floats, or a stride with zeros at its end; of unit length for cosine. `ef`
     /// is raised to [`beam_width`](Self::beam_width); the wider, the better the answer and the

@@ -81,8 +81,8 @@ impl<'a, P: Space> Walk<'a, P> {
     }
 
     /// Leaves in `beam.found` the nearest `width` rows that pass, among those a beam from `start`
-    /// finds on layer 0. Rows that do not pass lead on but do not count. For beams that are too wide
-    /// for [`Walk::beam`].
+    /// finds on layer 0. Rows that do not pass lead on but do not count. For beams that are too
+    /// wide for [`Walk::beam`].
     ///
     /// With every row passing this finds what [`Walk::beam`] does. Cost: as that of a beam of
     /// `width` divided by the share that passes near the query, in the worst case all rows.

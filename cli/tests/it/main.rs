@@ -7,6 +7,7 @@ mod backends;
 mod backup;
 mod demo;
 mod kill;
+mod living;
 mod program;
 mod readers;
 mod recover;

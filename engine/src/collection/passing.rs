@@ -8,8 +8,8 @@ use gannet_hnsw::RowSet;
 use std::ops::Deref;
 
 impl<V: Deref<Target = [u8]>> LiveCollection<V> {
-    /// The live rows of the ids of a filter, in the graph or not; `None` where it has a predicate in
-    /// their place, which [`Collection::passing`] asks with no lock held.
+    /// The live rows of the ids of a filter, in the graph or not; `None` where it has a predicate
+    /// in their place, which [`Collection::passing`] asks with no lock held.
     pub(crate) fn passing(&self, filter: &Filter) -> Option<RowSet> {
         match &filter.kind {
             Kind::Ids(wanted) => Some(wanted.iter().filter_map(|id| self.row_of(id)).collect()),
