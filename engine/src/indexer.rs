@@ -53,8 +53,19 @@ struct IndexerState {
     is_closing: bool,
     /// Somebody needs graphs to stay as they are for long.
     is_paused: bool,
+    /// How many wait until fewer rows do.
+    waiters: usize,
+    /// The log took no cut: those who wait are to hear from it themselves why.
+    is_refused: bool,
     /// Since when rows of a collection wait.
     waiting_since: BTreeMap<u32, Duration>,
+}
+
+impl IndexerState {
+    /// Whether those who wait for rows to be learnt may hope for it.
+    fn may_learn(&self) -> bool {
+        self.is_running && !self.is_paused && !self.is_refused
+    }
 }
 
 impl Indexing {
@@ -78,6 +89,14 @@ impl Indexing {
     fn note_learnt(&self) {
         drop(self.state.lock());
         self.learnt.notify_all();
+    }
+
+    /// A cut was committed, or refused.
+    fn note_cut(&self, is_refused: bool) {
+        self.state.lock().is_refused = is_refused;
+        if is_refused {
+            self.learnt.notify_all();
+        }
     }
 
     /// Whoever waits for graphs to learn goes on without, until this is dropped.
@@ -151,9 +170,13 @@ impl<S: Storage> Core<S> {
             if state.is_closing {
                 break;
             }
+            // Before the look: who commits after it tells, what came before it is seen.
             self.indexing.is_idle.store(true, Ordering::SeqCst);
             let has_rows = self.has_waiting_rows();
-            if !has_rows {
+            if has_rows {
+                // It looks again soon, whoever commits.
+                self.indexing.is_idle.store(false, Ordering::SeqCst);
+            } else {
                 // Memory of threads that planned; what comes next may not come soon.
                 scratch = BuildScratch::new();
             }
@@ -196,8 +219,12 @@ impl<S: Storage> Core<S> {
             if self.learn(&mut asked, &mut go_on).is_break() {
                 return;
             }
-            if self.is_cut_due(id) && self.cut(id).is_ok() {
-                _ = self.learn(&mut asked, &mut go_on);
+            if self.is_cut_due(id) {
+                let is_refused = self.cut(id).is_err();
+                self.indexing.note_cut(is_refused);
+                if !is_refused {
+                    _ = self.learn(&mut asked, &mut go_on);
+                }
             }
         }
     }
@@ -215,11 +242,14 @@ impl<S: Storage> Core<S> {
         }
         let now = self.clock.now();
         let since = *state.waiting_since.entry(id).or_insert(now);
+        let is_waited_for = state.waiters > 0;
         drop(state);
         let many = LIVE_BATCH_ROWS.min(self.indexing.pending_max / 2).max(1);
         let is_due = count >= many || now.saturating_sub(since) >= LIVE_WAIT;
         // Who opens a database to read it finds it as it was.
-        is_due && (self.is_in_memory() || self.queue.lock().writer.log.is_writing())
+        let may_write =
+            || self.is_in_memory() || is_waited_for || self.queue.lock().writer.log.is_writing();
+        is_due && may_write()
     }
 
     /// Tells the log that a batch of a collection's changes ends here.
@@ -234,7 +264,8 @@ impl<S: Storage> Core<S> {
     }
 
     /// Waits until the graphs of the collections that `batch` changes have learnt most of what was
-    /// committed before: searches look at the rest one by one.
+    /// committed before: searches look at the rest one by one. Not where that cannot be: graphs are
+    /// held as they are, or the log takes nothing, which the batch is to hear of itself.
     pub(crate) fn wait_for_graphs(&self, batch: &WriteBatch) {
         for name in batch.collections_to_learn() {
             let lag = || {
@@ -252,10 +283,13 @@ impl<S: Storage> Core<S> {
                 self.learn_now(id);
                 continue;
             }
-            while state.is_running && !state.is_paused && lag().1 > self.indexing.pending_max {
+            state.waiters += 1;
+            state.is_refused = false;
+            while state.may_learn() && lag().1 > self.indexing.pending_max {
                 self.indexing.work.notify_one();
                 self.indexing.learnt.wait(&mut state);
             }
+            state.waiters -= 1;
         }
     }
 

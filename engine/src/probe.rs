@@ -90,6 +90,13 @@ impl Probes {
         RecallEstimate::of(self.by_collection.get(&id)?.hits.iter().copied())
     }
 
+    /// What was found with a graph says nothing of the one that takes its place.
+    pub(crate) fn forget(&mut self, id: u32) {
+        if let Some(latest) = self.by_collection.get_mut(&id) {
+            latest.hits.clear();
+        }
+    }
+
     /// How long until the next; `None` for never.
     pub(crate) fn wait(&self, now: Duration) -> Option<Duration> {
         self.interval.map(|_| self.next.saturating_sub(now))
@@ -98,8 +105,8 @@ impl Probes {
 
 impl<S: Storage> Database<S> {
     /// Measures what share of the true nearest 10 rows a search of this collection with a beam of
-    /// 64 finds, with `queries` of its rows as queries, chosen by chance. `None` where the graph
-    /// has no more than 10 rows.
+    /// 64 finds, with `queries` of its rows as queries, chosen by chance. `None` without
+    /// queries, and where the graph has no more than 10 rows.
     ///
     /// Cost: looking at every row for every query, shared out among
     /// [`Config::threads`](crate::Config::threads).
@@ -187,7 +194,6 @@ impl<S: Storage> Core<S> {
             latest.optimized.is_none_or(|then| CHANGED_SHARE * (changes - then) >= rows);
         if is_low && has_changed {
             latest.optimized = Some(changes);
-            latest.hits.clear();
         }
         is_low && has_changed
     }

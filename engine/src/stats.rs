@@ -60,14 +60,14 @@ pub struct CollectionStats {
     pub code: Code,
     /// Vectors in it.
     pub rows: u64,
-    /// One more than the highest integer there ever was among ids.
-    pub next_id: u64,
     /// Of these, how many the graph holds; the others are scanned.
     pub in_graph: u64,
     /// Rows of the graph that were deleted or replaced: walks pass through them until they are out.
     pub leaving: u64,
     /// Rows that were deleted or replaced and still take space.
     pub dead: u64,
+    /// One more than the highest integer there ever was among ids.
+    pub next_id: u64,
     /// What the latest probes found, at most 256 of them since the graph was optimized; `None`
     /// where there were none: see [`Config::probes_per_minute`](crate::Config::probes_per_minute).
     pub recall: Option<RecallEstimate>,

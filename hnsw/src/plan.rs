@@ -34,7 +34,8 @@ const EXPAND_SHARE_MIN: f64 = 0.03;
 
 // Nanoseconds, by `examples/filters.rs` on one core of an AMD EPYC 7003 (Zen 3, AVX2, 32 MiB of
 // third cache) that others used too: sift-128-200k, sq4, vectors in memory, medians of five rounds.
-// That they fit to a third is enough: near the crossings the ways cost the same.
+// That they fit to a third is enough: near the crossings the ways cost the same. `EXPAND_ROWS` and
+// `VIA_NS` are of before `LEADS` and `NARROWEST` were what they are.
 
 /// To compare a row in a sweep, and for each of its bytes.
 const SWEEP_NS: (f64, f64) = (4.0, 0.2);

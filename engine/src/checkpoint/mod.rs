@@ -58,7 +58,7 @@ pub struct Progress {
 pub struct CheckpointReport {
     /// Everything up to this record is in sealed files.
     pub lsn: Lsn,
-    /// Rows put into graphs.
+    /// Rows that were put into graphs, and rows that were taken out.
     pub indexed_rows: u64,
     /// Files written, the manifest included; 0 if there was nothing to write.
     pub files_written: u64,
@@ -75,16 +75,15 @@ pub struct CheckpointReport {
 pub(crate) type OnProgress<'p> = &'p mut dyn FnMut(Progress) -> ControlFlow<()>;
 
 impl<S: Storage> Database<S> {
-    /// Puts all rows that wait into the graphs, measures for [`Ef::Auto`](crate::Ef::Auto) those
+    /// Has the graphs learn of all rows that came and went, measures for [`Ef::Auto`](crate::Ef::Auto) those
     /// that never were or have grown by a quarter since, writes what has changed to sealed files,
     /// publishes that state, and removes what it and the checkpoint before it do not need. Reads
     /// and commits go on; commits wait while the log changes to a new segment
-    /// ([`pause`](CheckpointReport::pause)), and for a moment whenever a batch of rows is linked.
-    /// Does nothing where nothing has changed.
+    /// ([`pause`](CheckpointReport::pause)). Does nothing where nothing has changed.
     ///
     /// What is committed meanwhile may or may not be in the checkpoint. One is made at a time:
-    /// others wait. Memory beyond that of the state: 1 MiB, the rows that are being linked, and the
-    /// changes of keys that are made meanwhile, a second time.
+    /// others wait. Memory beyond that of the state: 1 MiB, what changes of the graphs while they
+    /// learn, and the changes of keys that are made meanwhile, a second time.
     ///
     /// `progress` is called now and then and may break while rows are being indexed and graphs
     /// measured: those done stay searchable through the graph, and this checkpoint is not made. It

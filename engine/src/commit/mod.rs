@@ -51,6 +51,10 @@ impl<S: Storage> Database<S> {
     /// means: so durable, visible, whole. Readers see all of it or nothing, and nothing before it
     /// is as durable as that.
     ///
+    /// Waits while more than [`Config::max_pending_rows`](crate::Config::max_pending_rows) of a
+    /// collection it changes are not in the graph yet; not where
+    /// [`set_bulk`](WriteBatch::set_bulk) says so.
+    ///
     /// # Errors
     /// [`CommitError`]. Nothing of the batch is visible; only after `Unknown` may a reopen find it.
     ///

@@ -3,7 +3,7 @@
 
 use crate::contents::{checkpoint, config, open, vector};
 use crate::disk::{Disk, on_each_disk};
-use gannet::storage::{ReadFile, SealedFile, Storage};
+use gannet::storage::{ErrorKind, ReadFile, SealedFile, Storage};
 use gannet::{Config, Database, Durability, Id, Metric, Params, SearchOptions, WriteBatch};
 use gannet_testkit::sim::{SimDisk, SimRng};
 use std::collections::BTreeMap;
@@ -30,7 +30,7 @@ fn of(metric: Metric, seed: u64) -> Vec<f32> {
     }
 }
 
-/// What a database must show, and the ids it never had.
+/// What a database must show: by id, of what its vector is made.
 #[derive(Clone, Debug, Default)]
 struct Model(BTreeMap<u64, u64>);
 
@@ -148,7 +148,7 @@ fn graphs_learn_beside_commits() {
         let db = Database::open(disk.open().unwrap(), on_threads(2)).unwrap();
         db.create_collection("c", params(Metric::L2)).unwrap();
         let settled = |rows: u64| {
-            // As long as it takes: the test kit ends a test that hangs.
+            // As long as it takes.
             while {
                 let found = db.collection("c").unwrap();
                 (found.rows, found.in_graph, found.leaving) != (rows, rows, 0)
@@ -208,6 +208,39 @@ fn those_who_insert_wait_for_graphs_and_bulk_batches_do_not() {
             db.commit(batch.clone()).unwrap();
             assert!(lag() >= 400);
         }
+    }
+}
+
+/// Rows that an earlier opening left waiting are learnt for who inserts, also where nothing was
+/// committed since; and where the log takes nothing any more, it says so, and nobody waits.
+#[test]
+fn those_who_insert_first_after_opening_do_not_wait_for_ever() {
+    for is_full in [false, true] {
+        let disk = SimDisk::new();
+        let db = open(&disk, 1);
+        db.create_collection("c", params(Metric::L2)).unwrap();
+        let bulk = |ids: std::ops::Range<u64>| {
+            let mut batch = WriteBatch::new();
+            batch.set_bulk(true);
+            ids.for_each(|id| batch.insert("c", id, &vector(id)));
+            batch
+        };
+        db.commit(bulk(0..2500)).unwrap();
+        checkpoint(&db);
+        db.commit(bulk(3000..3030)).unwrap();
+        drop(db);
+        let mut config = on_threads(2);
+        config.max_pending_rows = 16;
+        let db = Database::open(disk.open().unwrap(), config).unwrap();
+        let found = db.collection("c").unwrap();
+        assert_eq!((found.rows, found.in_graph), (2530, 2500), "less than a batch");
+        if is_full {
+            disk.fail_nth(1, ErrorKind::NoSpace, true);
+        }
+        let mut batch = WriteBatch::new();
+        batch.insert("c", 9000, &vector(9000));
+        let made = db.commit(batch);
+        assert_eq!(made.is_err(), is_full, "{made:?}");
     }
 }
 

@@ -331,7 +331,33 @@ fn probes_in_the_background_have_a_poor_graph_optimized() {
         std::thread::yield_now();
     }
     while db.stats().unwrap().checkpoint_lsn == 0 {
-        std::thread::sleep(std::time::Duration::from_millis(5));
+        std::thread::yield_now();
     }
+    db.close().unwrap();
+}
+
+/// What probes found of a graph is not told of the one that takes its place.
+#[test]
+fn probes_of_a_graph_end_with_it() {
+    let disk = gannet_testkit::sim::SimDisk::new();
+    let db = open(&disk, 1);
+    let sparse = Params { m: 2, ef_construction: 4, ..Params::new(12, Metric::L2) };
+    db.create_collection("c", sparse).unwrap();
+    let mut batch = WriteBatch::new();
+    batch.set_bulk(true);
+    (0..2500).for_each(|id| batch.insert("c", id, &wide(id)));
+    db.commit(batch).unwrap();
+    checkpoint(&db);
+    drop(db);
+    let mut config = crate::contents::config(1);
+    // One now, and none for a minute.
+    (config.threads, config.probes_per_minute) = (2, 1);
+    let db = gannet::Database::open(disk.open().unwrap(), config).unwrap();
+    let recall = || db.collection("c").unwrap().recall;
+    while recall().is_none() {
+        std::thread::yield_now();
+    }
+    assert!(db.optimize("c", &mut |_| ControlFlow::Continue(())).unwrap().is_replaced);
+    assert_eq!(recall(), None);
     db.close().unwrap();
 }

@@ -93,7 +93,8 @@ fn told<S: Storage>(db: &Database<S>) -> String {
         .collections
         .iter_mut()
         .for_each(|collection| collection.memory = gannet::CollectionMemory::default());
-    // Where there are threads, graphs learn beside this, and segments are made.
+    // Where there are threads, graphs learn beside this, and segments are made. A checkpoint has
+    // them learn all there is.
     for collection in &mut stats.collections {
         (collection.in_graph, collection.leaving) = (0, 0);
     }
@@ -111,6 +112,9 @@ fn same_for_every_number_of_threads(disk: &impl Disk, commits: usize) {
         let before = told(&db);
         checkpoint(&db);
         let after = told(&db);
+        for found in db.stats().unwrap().collections {
+            assert_eq!((found.in_graph, found.leaving), (found.rows, 0), "{}", found.name);
+        }
         drop(db);
         let bytes = apart_from_log(&copy);
         assert!(bytes.keys().any(|name| name.starts_with("table")));
