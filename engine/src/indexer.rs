@@ -55,17 +55,10 @@ struct IndexerState {
     is_paused: bool,
     /// How many wait until fewer rows do.
     waiters: usize,
-    /// The log took no cut: those who wait are to hear from it themselves why.
-    is_refused: bool,
+    /// How often the log took no cut: who waits is to hear from it why.
+    refusals: u64,
     /// Since when rows of a collection wait.
     waiting_since: BTreeMap<u32, Duration>,
-}
-
-impl IndexerState {
-    /// Whether those who wait for rows to be learnt may hope for it.
-    fn may_learn(&self) -> bool {
-        self.is_running && !self.is_paused && !self.is_refused
-    }
 }
 
 impl Indexing {
@@ -91,12 +84,10 @@ impl Indexing {
         self.learnt.notify_all();
     }
 
-    /// A cut was committed, or refused.
-    fn note_cut(&self, is_refused: bool) {
-        self.state.lock().is_refused = is_refused;
-        if is_refused {
-            self.learnt.notify_all();
-        }
+    /// The log took no cut.
+    fn note_refusal(&self) {
+        self.state.lock().refusals += 1;
+        self.learnt.notify_all();
     }
 
     /// Whoever waits for graphs to learn goes on without, until this is dropped.
@@ -220,10 +211,9 @@ impl<S: Storage> Core<S> {
                 return;
             }
             if self.is_cut_due(id) {
-                let is_refused = self.cut(id).is_err();
-                self.indexing.note_cut(is_refused);
-                if !is_refused {
-                    _ = self.learn(&mut asked, &mut go_on);
+                match self.cut(id) {
+                    Ok(()) => _ = self.learn(&mut asked, &mut go_on),
+                    Err(_) => self.indexing.note_refusal(),
                 }
             }
         }
@@ -284,8 +274,11 @@ impl<S: Storage> Core<S> {
                 continue;
             }
             state.waiters += 1;
-            state.is_refused = false;
-            while state.may_learn() && lag().1 > self.indexing.pending_max {
+            let refusals = state.refusals;
+            let may_learn = |state: &IndexerState| {
+                state.is_running && !state.is_paused && state.refusals == refusals
+            };
+            while may_learn(&state) && lag().1 > self.indexing.pending_max {
                 self.indexing.work.notify_one();
                 self.indexing.learnt.wait(&mut state);
             }

@@ -12,6 +12,7 @@ use crate::record::{decode_params, encode_params};
 use crate::sealed::{FileKind, FileRef, Ident, SealedReader, SealedWriter};
 use gannet_hnsw::Params;
 use gannet_storage::{Error, SealedFile, Storage};
+use std::ops::Range;
 
 const BODY: u32 = 1;
 
@@ -36,6 +37,8 @@ pub(crate) struct CollectionEntry {
     pub(crate) id: u32,
     pub(crate) name: String,
     pub(crate) params: Params,
+    /// What the log will call the next row.
+    pub(crate) next_row: u32,
     pub(crate) rows: Vec<RowsEntry>,
     /// The set of deleted rows, if there are any.
     pub(crate) dead: Option<FileRef>,
@@ -49,6 +52,13 @@ pub(crate) struct RowsEntry {
     pub(crate) file: FileRef,
     pub(crate) first_row: u32,
     pub(crate) count: u32,
+}
+
+impl RowsEntry {
+    /// Its rows.
+    pub(crate) fn range(&self) -> Range<u32> {
+        self.first_row..self.first_row + self.count
+    }
 }
 
 /// A keyspace's file.
@@ -130,6 +140,7 @@ impl Manifest {
             out.put_u32(collection.id);
             out.put_bytes_u16(collection.name.as_bytes());
             encode_params(&mut out, &collection.params);
+            out.put_u32(collection.next_row);
             put_count(&mut out, collection.rows.len());
             for rows in &collection.rows {
                 rows.file.encode(&mut out);
@@ -181,18 +192,20 @@ impl Manifest {
         let id = r.u32()?;
         let name = r.text_u16()?.to_owned();
         let params = decode_params(r)?;
+        let next_row = r.u32()?;
         let mut rows: Vec<RowsEntry> = Vec::new();
-        let mut next_row = 0_u32;
+        let mut row_count = 0_u32;
         for _ in 0..r.u32()? {
             let entry =
                 RowsEntry { file: FileRef::decode(r)?, first_row: r.u32()?, count: r.u32()? };
-            if entry.first_row != next_row || entry.count == 0 {
+            if entry.first_row != row_count || entry.count == 0 {
                 return None;
             }
-            next_row = next_row.checked_add(entry.count)?;
+            row_count = row_count.checked_add(entry.count)?;
             rows.push(entry);
         }
-        Some(CollectionEntry { id, name, params, rows, dead: file(r).ok()?, graph: file(r).ok()? })
+        let (dead, graph) = (file(r).ok()?, file(r).ok()?);
+        Some(CollectionEntry { id, name, params, next_row, rows, dead, graph })
     }
 }
 
@@ -241,6 +254,7 @@ mod tests {
                 id: 1,
                 name: name.clone(),
                 params,
+                next_row: 8,
                 rows,
                 dead: None,
                 graph: Some(file(3)),
@@ -258,7 +272,7 @@ mod tests {
                 assert_eq!(Manifest::decode(&mut Reader::new(&bytes[..cut])), None, "{cut}");
             }
         }
-        assert_eq!(crc32fast::hash(&manifest().encode()), 0xec2b_cb2a, "the format has changed");
+        assert_eq!(crc32fast::hash(&manifest().encode()), 0xacd0_b0d9, "the format has changed");
         let numbers: Vec<_> = manifest().files().map(|(_, file)| file.number).collect();
         assert_eq!(numbers, [1, 2, 3, 4]);
     }

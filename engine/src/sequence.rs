@@ -217,8 +217,8 @@ impl<V: Deref<Target = [u8]>> Draft<'_, V> {
         }
         let (id, params, next_row) = match self.state.collection(name) {
             Some(found) => {
-                let found = found.now();
-                (found.id, found.params.clone(), found.row_count())
+                let now = found.now();
+                (now.id, now.params.clone(), found.next_number())
             }
             None => match self.in_flight.collection(name) {
                 Some(made) => (made.id, made.params.clone(), 0),
@@ -232,7 +232,7 @@ impl<V: Deref<Target = [u8]>> Draft<'_, V> {
     }
 
     fn row_of(&self, collection: u32, id: &Id) -> Option<u32> {
-        let known = || self.state.collection_by_id(collection)?.row_of(id);
+        let known = || self.state.collection_by_id(collection)?.number_of(id);
         // The key is cloned only where ids have been changed before.
         if self.rows.is_empty() && !self.in_flight.has_rows() {
             return known();

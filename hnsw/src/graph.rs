@@ -1,9 +1,11 @@
 //! The graph as memory: who links to whom, in flat arrays of row numbers, and the code of each row.
 //!
-//! Keeps the shape: a row number below `len` is a row of the graph, which stands on layers 0 to
-//! `layer_of(row)`, or a hole, which has the same room and nothing in it. A list never links to
-//! itself, twice to one row, to a hole, or to a row that does not stand on its layer. Which links
-//! are good ones is decided in `build`; walking them is `walk`'s; bytes are `image`'s.
+//! Keeps the shape: a row number below `len` is a row of the graph, which stands on layers 0 to its
+//! top layer, or a hole, which has the same room and nothing in it. The top layer is drawn when
+//! there is first room for the number, and stored: it moves with the row where numbers change. A
+//! list never links to itself, twice to one row, to a hole, or to a row that does not stand on its
+//! layer. Which links are good ones is decided in `build`; walking them is `walk`'s; new numbers
+//! are `renumber`'s; bytes are `image`'s.
 
 use std::fmt;
 use std::sync::Arc;
@@ -274,7 +276,7 @@ impl Graph {
         build_codes.settle();
     }
 
-    /// Makes room for row numbers up to `len`: holes, so far.
+    /// Makes room for row numbers up to `len`: holes, so far, on layers that are drawn here.
     pub(crate) fn grow(&mut self, len: u32) {
         assert!(len <= ROWS_MAX, "a graph holds {ROWS_MAX} rows");
         let old = self.len();
@@ -286,7 +288,7 @@ impl Graph {
         self.upper_starts.grow(more, 0);
         for row in old..len {
             let layer = layer_of(self.params.seed, row, self.params.m);
-            end = end.checked_add(u32::from(layer)).expect("fewer upper lists than rows * 2");
+            end = end.checked_add(u32::from(layer)).expect("fewer upper lists than 2^32");
             self.upper_starts.row_mut(row as usize + 1)[0] = end;
         }
         self.base.grow(more, NO_ROW);
@@ -301,14 +303,16 @@ impl Graph {
 
     /// Rows `joins`, for which there is room, are in the graph from now on.
     pub(crate) fn join(&mut self, joins: &[u32]) {
-        let members = Arc::make_mut(&mut self.members);
         for &row in joins {
-            members.insert(row);
-            let layer = layer_of(self.params.seed, row, self.params.m);
+            let layer = self.top_layer(row);
             let is_above = |entry: Entry| (layer, entry.row) > (entry.layer, row);
             if self.entry.is_none_or(is_above) {
                 self.entry = Some(Entry { row, layer });
             }
+        }
+        let members = Arc::make_mut(&mut self.members);
+        for &row in joins {
+            members.insert(row);
         }
     }
 

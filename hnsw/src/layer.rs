@@ -1,12 +1,15 @@
-//! On which layers a row stands: a function of the seed and the row number alone.
+//! On which layers a new row number stands: a function of the seed and the number alone.
 //!
-//! No generator is shared and no float is involved, so every machine and every thread agrees.
+//! A graph draws them when it makes room for the number, and keeps them: rows that were numbered
+//! anew stand on others than these. No generator is shared and no float is involved, so every
+//! machine and every thread agrees.
 
 /// The highest layer a row can stand on.
 pub(crate) const LAYER_MAX: u8 = 15;
 
-/// The top layer of `row`: at least `l` with probability `m^-l`, which is Malkov and Yashunin's
-/// `floor(-ln(u) / ln(m))` in integers. `u` is output `row + 1` of splitmix64 seeded with `seed`.
+/// The top layer that is drawn for `row`: at least `l` with probability `m^-l`, which is Malkov and
+/// Yashunin's `floor(-ln(u) / ln(m))` in integers. `u` is output `row + 1` of splitmix64 seeded
+/// with `seed`.
 pub(crate) fn layer_of(seed: u64, row: u32, m: u16) -> u8 {
     let unit = splitmix64(seed, u64::from(row) + 1);
     let m = u64::from(m);

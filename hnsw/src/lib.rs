@@ -37,7 +37,8 @@
 //! ```
 //!
 //! Rows leave a graph as well as join it ([`Graph::insert_batch`], [`Graph::remove_batch`]), and a
-//! clone of a graph is a snapshot: it costs little, and later changes are not seen in it.
+//! clone of a graph is a snapshot: it costs little, and later changes are not seen in it. Numbers
+//! that rows have left are given up by numbering the others anew ([`Graph::renumbered`]).
 //!
 //! Limits of this version: vectors are f32. Under [`Metric::Dot`] short rows are nearest to nobody,
 //! so some may be reachable by [`exact`] alone; so may the newest of very many copies of one
@@ -70,6 +71,7 @@ mod params;
 mod plan;
 mod pool;
 mod rank;
+mod renumber;
 mod rows;
 mod rowset;
 mod search;

@@ -65,6 +65,28 @@ impl<T: Pod> Table<T> {
         table
     }
 
+    /// A table of some of its rows, `count` of them, each item as `change` makes it. It shares
+    /// nothing with this one.
+    pub(crate) fn picked(
+        &self,
+        rows: impl Iterator<Item = usize>,
+        count: usize,
+        change: impl Fn(T) -> T,
+    ) -> Self {
+        let mut table = Self::new(self.row_items);
+        table.len = count;
+        let mut place = Place::new();
+        place.grow(count * self.row_items, T::zeroed());
+        let view = self.view();
+        for (items, row) in place.items_mut().chunks_exact_mut(self.row_items).zip(rows) {
+            for (item, old) in items.iter_mut().zip(view.row(row)) {
+                *item = change(*old);
+            }
+        }
+        table.base = Arc::new(place);
+        table
+    }
+
     /// How many rows there are.
     pub(crate) fn len(&self) -> usize {
         self.len
@@ -233,6 +255,11 @@ mod tests {
             for (row, expect) in truth.chunks(3).enumerate().step_by(7) {
                 assert_eq!((table.row(row), table.view().row(row)), (expect, expect));
             }
+            let thirds = || (0..table.len()).step_by(3);
+            let picked = table.picked(thirds(), thirds().count(), |item| item + 1);
+            let expect = truth.chunks(3).step_by(3).flatten().map(|item| item + 1);
+            assert!(picked.runs().flatten().copied().eq(expect));
+            assert_eq!(picked.len(), thirds().count());
         };
         let mut pairs = vec![(Table::new(3), Vec::new())];
         for step in 0..4000_u32 {

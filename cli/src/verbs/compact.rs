@@ -1,12 +1,14 @@
-//! `gannet compact`: one checkpoint of everything, and nothing beside it.
+//! `gannet compact`: one checkpoint of what is live, and nothing beside it.
 
 use gannet::CompactReport;
 use serde::Serialize;
 
+use super::checkpoint::draw;
 use crate::args::DatabaseArgs;
 use crate::database::{self, Expect};
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::progress;
 use crate::units::mebibytes;
 
 #[derive(Serialize)]
@@ -18,7 +20,9 @@ struct Answer {
 
 pub(super) fn run(args: &DatabaseArgs, out: &mut Output) -> Result<(), Failure> {
     let database = database::open(args, Expect::Existing, None)?;
-    let CompactReport { bytes_before, bytes_after, files_removed, .. } = database.compact()?;
+    let bar = progress::bar("indexing", 0);
+    let CompactReport { bytes_before, bytes_after, files_removed, .. } =
+        database.compact(&mut |progress| draw(&bar, progress))?;
     database.close()?;
     let answer = Answer { bytes_before, bytes_after, files_removed };
     out.answer(&answer, || {

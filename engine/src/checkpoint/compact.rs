@@ -1,5 +1,7 @@
 //! Compacting: a checkpoint of everything, verified, and nothing kept but that.
 
+use super::Progress;
+use crate::collection::Merge;
 use crate::database::{Core, Database};
 use crate::error::{CheckpointError, OpenError};
 use crate::root::{self, Slot};
@@ -20,19 +22,28 @@ pub struct CompactReport {
 }
 
 impl<S: Storage> Database<S> {
-    /// Makes a checkpoint, as [`checkpoint`](Self::checkpoint) does, reads every byte of it, and
-    /// only then removes the checkpoint before and the log that led from it: they are kept in case
+    /// Makes a checkpoint, as [`checkpoint`](Self::checkpoint) does but of live rows alone, reads
+    /// every byte of it, and only then removes the checkpoint before and the log that led from it: they are kept in case
     /// the newest is damaged, and there is no such way back until the next checkpoint. Reads and
     /// commits go on.
     ///
+    /// Dead rows stay where there is no room for the live ones a second time.
+    ///
+    /// `progress` is as that of [`checkpoint`](Self::checkpoint).
+    ///
     /// # Errors
     /// [`CheckpointError`]; `ReadBack` if the checkpoint is damaged: then nothing was removed.
-    pub fn compact(&self) -> Result<CompactReport, CheckpointError> {
+    pub fn compact(
+        &self,
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<CompactReport, CheckpointError> {
         let core = &self.core;
-        core.index(&mut |_| ControlFlow::Continue(()))?;
+        core.index(progress)?;
+        let graphs = core.indexing.one.lock();
         let _one = core.upkeep.lock();
         let files_before = core.storage.list()?;
-        core.checkpoint(&mut |_| ControlFlow::Continue(()), &|| Ok(()))?;
+        core.checkpoint_merging(Merge::All, progress, &|| Ok(()))?;
+        drop(graphs);
         core.drop_older()?;
         let files_after = core.storage.list()?;
         let bytes = |files: &[FileMeta]| files.iter().map(|m| m.len_bytes).sum();

@@ -8,7 +8,7 @@ use super::files::NewFiles;
 use super::publish::remove_sealed;
 use super::schedule::SinceCheckpoint;
 use super::{CheckpointReport, OnProgress, Phase, Progress};
-use crate::collection::{FrozenCollection, SavedCollection};
+use crate::collection::{FrozenCollection, LiveCollection, Merge, SavedCollection};
 use crate::commit::exclusive::Exclusive;
 use crate::damage::Lsn;
 use crate::database::{Core, ViewOf};
@@ -54,8 +54,8 @@ pub(super) struct Unpublished {
 
 impl<S: Storage> Core<S> {
     /// Ends the log's segment and takes hold of the state there; `None` if a checkpoint would say
-    /// what the one in force says.
-    pub(super) fn freeze(&self) -> Result<Option<Frozen<'_, S>>, CheckpointError> {
+    /// what the one in force says, and there is nothing to merge.
+    pub(super) fn freeze(&self, merge: Merge) -> Result<Option<Frozen<'_, S>>, CheckpointError> {
         if self.is_in_memory() {
             return Ok(None);
         }
@@ -71,8 +71,9 @@ impl<S: Storage> Core<S> {
         let is_unsaved = {
             let state = self.state.read();
             writer.manifest.position.lsn != writer.log.end().lsn
-                || state.collections().any(crate::collection::LiveCollection::has_unsaved)
+                || state.collections().any(LiveCollection::has_unsaved)
                 || state.keyspaces().any(crate::keyspace::Keyspace::has_unsaved)
+                || state.collections().any(|collection| collection.is_to_merge(merge))
         };
         if !is_unsaved {
             // Nor is one due before something is logged.
@@ -85,7 +86,7 @@ impl<S: Storage> Core<S> {
             let error = writer.fail(error);
             return Err(CheckpointError::Storage(error));
         }
-        Ok(Some(Frozen::take(self, &mut writer, begin, false)))
+        Ok(Some(Frozen::take(self, &mut writer, begin, Some(merge))))
     }
 }
 
@@ -93,15 +94,23 @@ impl<'c, S: Storage> Frozen<'c, S> {
     /// All of a database in memory, to be written as if there had been no checkpoint.
     pub(crate) fn of_all(core: &'c Core<S>) -> Self {
         let begin = core.clock.now();
-        Self::take(core, &mut core.exclusive(), begin, true)
+        Self::take(core, &mut core.exclusive(), begin, None)
     }
 
-    /// Takes hold of what no checkpoint has, or of `all`; commits wait since `begin`.
-    fn take(core: &'c Core<S>, writer: &mut Exclusive<'_, S>, begin: Duration, all: bool) -> Self {
+    /// Takes hold of what no checkpoint has, or of what is to be merged; where nothing is said of
+    /// that, of all. Commits wait since `begin`.
+    fn take(
+        core: &'c Core<S>,
+        writer: &mut Exclusive<'_, S>,
+        begin: Duration,
+        merge: Option<Merge>,
+    ) -> Self {
         let since = writer.begin_checkpoint();
         let mut state = core.state.write();
-        let saved =
-            |of: &SavedCollection| if all { SavedCollection::default() } else { of.clone() };
+        let freeze = |live: &LiveCollection<ViewOf<S>>| match merge {
+            Some(merge) => live.freeze(live.saved.clone(), merge),
+            None => live.freeze(SavedCollection::default(), Merge::None),
+        };
         Self {
             core,
             position: LogPosition {
@@ -111,8 +120,8 @@ impl<'c, S: Storage> Frozen<'c, S> {
             log_first: writer.log.next_number(),
             next_collection: state.next_collection,
             next_keyspace: state.next_keyspace,
-            collections: state.collections().map(|c| c.freeze(saved(&c.saved))).collect(),
-            keyspaces: state.keyspaces_mut().map(|k| k.freeze(all)).collect(),
+            collections: state.collections().map(freeze).collect(),
+            keyspaces: state.keyspaces_mut().map(|k| k.freeze(merge.is_none())).collect(),
             database: writer.database,
             numbers: writer.next_file..writer.next_file,
             len_bytes: 0,
@@ -121,6 +130,11 @@ impl<'c, S: Storage> Frozen<'c, S> {
             is_published: false,
             was_panicking: std::thread::panicking(),
         }
+    }
+
+    /// Leaves out rows that nobody needs, where that was to be done.
+    pub(super) fn merge(&mut self) {
+        self.collections.iter_mut().for_each(FrozenCollection::merge);
     }
 
     /// Writes files and manifest to another storage; also how many files, and their length in
@@ -201,11 +215,14 @@ impl<'c, S: Storage> Frozen<'c, S> {
     }
 
     /// Makes ready for a second try on a full disk: what was begun and not finished is removed, and
-    /// what is left of the space is the checkpoint's own.
+    /// what was merged, and what is left of the space is the checkpoint's own.
     pub(super) fn begin_again(&mut self) {
         self.core.queue.lock().schedule.note_short_of_space();
         let last = self.numbers.end.saturating_sub(1).max(self.numbers.start);
         remove_sealed(&self.core.storage, last..self.numbers.end);
+        for number in self.collections.iter_mut().flat_map(FrozenCollection::unmerge) {
+            remove_sealed(&self.core.storage, number..number + 1);
+        }
     }
 
     pub(crate) fn database(&self) -> [u8; 16] {
@@ -251,7 +268,7 @@ impl<S: Storage> Drop for Frozen<'_, S> {
             if self.is_published
                 && let Some(collection) = state.collection_mut(frozen.id())
             {
-                collection.saved = frozen.into_saved();
+                collection.take_saved(frozen);
             }
         }
         let mut to_thaw = Vec::new();

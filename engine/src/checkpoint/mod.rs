@@ -19,6 +19,7 @@ pub(crate) use files::NewFiles;
 pub(crate) use frozen::Frozen;
 pub use optimize::OptimizeReport;
 
+use crate::collection::Merge;
 use crate::damage::Lsn;
 use crate::database::{Core, Database};
 use crate::error::CheckpointError;
@@ -109,9 +110,25 @@ impl<S: Storage> Core<S> {
         progress: OnProgress<'_>,
         go_on: &dyn Fn() -> Result<(), CheckpointError>,
     ) -> Result<CheckpointReport, CheckpointError> {
+        let is_due = self.state.read().collections().any(|found| found.is_to_merge(Merge::Much));
+        // Where a graph is being changed, the next checkpoint merges.
+        let one = if is_due { self.indexing.one.try_lock() } else { None };
+        let merge = if one.is_some() { Merge::Much } else { Merge::None };
+        self.checkpoint_merging(merge, progress, go_on)
+    }
+
+    /// As [`checkpoint`](Self::checkpoint). Where anything may be merged `indexing.one` is locked.
+    fn checkpoint_merging(
+        &self,
+        merge: Merge,
+        progress: OnProgress<'_>,
+        go_on: &dyn Fn() -> Result<(), CheckpointError>,
+    ) -> Result<CheckpointReport, CheckpointError> {
         self.check_poison().map_err(|()| CheckpointError::Poisoned)?;
+        // Who inserts does not wait for a graph that has to stay as it is.
+        let _paused = (merge != Merge::None).then(|| self.indexing.pause());
         let began = self.clock.now();
-        let Some(mut frozen) = self.freeze()? else {
+        let Some(mut frozen) = self.freeze(merge)? else {
             let lsn = self.queue.lock().writer.log.end().lsn;
             return Ok(CheckpointReport {
                 lsn,
@@ -122,6 +139,7 @@ impl<S: Storage> Core<S> {
                 files_left: Some(0),
             });
         };
+        frozen.merge();
         let mut written = frozen.write(&self.storage, progress, go_on);
         if let Err(CheckpointError::Storage(error)) = &written
             && error.kind() == ErrorKind::NoSpace

@@ -109,6 +109,13 @@ impl Changes {
         rows.into_iter().all(|entry| take(entry & !LEAVES, entry & LEAVES == 0))
     }
 
+    /// Rows are called what `name` says from now on.
+    pub(super) fn rename(&mut self, name: impl Fn(u32) -> u32) {
+        for entry in self.entries.iter_mut().filter(|entry| **entry != CUT) {
+            *entry = name(*entry & !LEAVES) | *entry & LEAVES;
+        }
+    }
+
     /// The first `count` entries are done.
     pub(super) fn take(&mut self, count: usize) {
         let done = self.entries.drain(..count);
@@ -202,5 +209,20 @@ mod tests {
         assert_eq!((found.to_bytes(), found.len()), (bytes.clone(), 3));
         assert!(Changes::from_bytes(&bytes, 5).is_none(), "row 5 is not there");
         assert!(Changes::from_bytes(&bytes[1..], 6).is_none());
+    }
+
+    #[test]
+    fn rows_that_are_renamed_join_and_leave_as_before() {
+        let mut changes = Changes::default();
+        changes.join(4);
+        changes.leave(0);
+        changes.cut();
+        changes.join(5);
+        let version = changes.version();
+        changes.rename(|row| row + 3);
+        assert_eq!(changes.version(), version);
+        assert_eq!(changes.next(0, 9), Some((batch(&[7], &[3]), 2)));
+        assert_eq!(changes.next(2, 9), Some((Step::Cut, 1)));
+        assert_eq!(changes.next(3, 1), Some((batch(&[8], &[]), 1)));
     }
 }

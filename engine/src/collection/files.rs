@@ -6,6 +6,7 @@ use super::Collection;
 use super::changes::Changes;
 use super::ids::IdIndex;
 use super::live::LiveCollection;
+use super::numbers::Numbers;
 use super::rows::RowStore;
 use crate::codec::Reader;
 use crate::damage::Damage;
@@ -20,6 +21,7 @@ use std::ops::{Deref, Range};
 pub(crate) const ROWS: u32 = 1;
 pub(crate) const NORMS: u32 = 2;
 pub(crate) const IDS: u32 = 3;
+pub(crate) const NUMBERS: u32 = 4;
 pub(crate) const DEAD: u32 = 1;
 pub(crate) const CHANGES: u32 = 2;
 pub(super) const GRAPH: u32 = 1;
@@ -30,10 +32,12 @@ pub(crate) struct SavedCollection {
     pub(crate) rows: Vec<RowsEntry>,
     /// With dead rows and changes as of `changes_version`; `None` if there were none.
     pub(super) dead: Option<FileRef>,
-    pub(super) changes_version: (u64, u64),
+    /// `None` if no checkpoint was made.
+    pub(super) changes_version: Option<(u64, u64)>,
     /// The graph of `graph_version`; `None` if it was empty.
     pub(super) graph: Option<FileRef>,
-    pub(super) graph_version: u64,
+    /// `None` if no checkpoint was made.
+    pub(super) graph_version: Option<u64>,
 }
 
 impl SavedCollection {
@@ -79,6 +83,7 @@ impl<V: Deref<Target = [u8]>> LiveCollection<V> {
             None => Part::Graph(Box::new(load_graph(storage, database, entry))),
             Some(piece) => Part::Rows(read_rows(&readers, &pieces[piece], &entry.params)),
         });
+        let mut numbers = Numbers::default();
         let now = live.now_mut();
         for part in parts.drain(1..) {
             let Part::Rows(rows) = part else { unreachable!("one graph, at the front") };
@@ -87,6 +92,13 @@ impl<V: Deref<Target = [u8]>> LiveCollection<V> {
         for (rows, reader) in entry.rows.iter().zip(&readers) {
             now.load_norms(reader, rows.count)?;
             now.load_ids(reader, rows.count)?;
+            if !numbers.append(&reader.read(NUMBERS)?, rows.count) {
+                return Err(reader.damage(NUMBERS, 0, Damage::Field("numbers")).into());
+            }
+        }
+        let is_next = numbers.set_next(entry.next_row);
+        if let Some(last) = entry.rows.last().filter(|_| !is_next) {
+            return Err(inconsistent(FileKind::Rows, &last.file, "numbers"));
         }
         let row_count = now.row_count();
         let mut changes = Changes::default();
@@ -105,15 +117,15 @@ impl<V: Deref<Target = [u8]>> LiveCollection<V> {
             let file = file.expect("every row came from a file");
             inconsistent(FileKind::Rows, &file.file, "ids")
         })?;
-        live.changes = changes;
+        (live.changes, live.numbers) = (changes, numbers);
         let Some(Part::Graph(graph)) = parts.pop() else { unreachable!("one graph, at the front") };
         let loaded = live.take_graph((*graph)?);
         live.saved = SavedCollection {
             rows: entry.rows.clone(),
             dead: entry.dead,
-            changes_version: live.changes.version(),
+            changes_version: Some(live.changes.version()),
             graph: entry.graph,
-            graph_version: live.graph_version,
+            graph_version: Some(live.graph_version),
         };
         Ok((live, loaded))
     }

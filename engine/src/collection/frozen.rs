@@ -1,8 +1,11 @@
 //! What of a collection a checkpoint writes, while the collection goes on changing
 //! (`docs/FORMAT.md`, chapters Rows file, Dead file, Graph file).
 
-use super::files::{CHANGES, DEAD, GRAPH, IDS, NORMS, ROWS, SavedCollection};
-use super::{Collection, LiveCollection};
+use super::changes::Changes;
+use super::files::{CHANGES, DEAD, GRAPH, IDS, NORMS, NUMBERS, ROWS, SavedCollection};
+use super::merge::Merged;
+use super::numbers::Numbers;
+use super::{Collection, LiveCollection, Merge};
 use crate::checkpoint::NewFiles;
 use crate::error::CheckpointError;
 use crate::manifest::{CollectionEntry, RowsEntry};
@@ -19,55 +22,38 @@ const STEP_LEN_BYTES: usize = 1 << 20;
 
 /// See the module's documentation.
 pub(crate) struct FrozenCollection<V> {
-    collection: Arc<Collection<V>>,
-    /// What is to be written; `None` if the file of before is up to date.
-    dead: Option<FrozenDead>,
-    /// Version of the graph that is to be written; `None` if the file of before is up to date.
-    graph: Option<u64>,
+    pub(super) collection: Arc<Collection<V>>,
+    pub(super) numbers: Numbers,
+    pub(super) changes: Changes,
+    pub(super) graph_version: u64,
+    pub(super) is_to_merge: bool,
+    /// Of a collection that was merged.
+    pub(super) merged: Option<Merged<V>>,
     /// The files: those of before, then those that were written.
-    saved: SavedCollection,
-}
-
-/// What a dead file says.
-struct FrozenDead {
-    /// A bit for each row that is not live.
-    rows: Vec<u8>,
-    changes: Vec<u8>,
-    version: (u64, u64),
+    pub(super) saved: SavedCollection,
 }
 
 impl<V: Deref<Target = [u8]>> LiveCollection<V> {
     /// What a checkpoint over the files `saved` is to write: over [`saved`](Self::saved), or over
     /// none for all of it.
-    pub(crate) fn freeze(&self, saved: SavedCollection) -> FrozenCollection<V> {
-        let is_dead_saved = self.is_dead_in(&saved) || mutant!("dead-rows-not-saved");
-        let dead = (!is_dead_saved).then(|| FrozenDead {
-            rows: self.now.dead_bytes(),
-            changes: if mutant!("waiting-changes-not-saved") {
-                Vec::new()
-            } else {
-                self.changes.to_bytes()
-            },
-            version: self.changes.version(),
-        });
-        let graph = (!self.is_graph_in(&saved)).then_some(self.graph_version);
-        FrozenCollection { collection: Arc::clone(&self.now), dead, graph, saved }
+    pub(crate) fn freeze(&self, saved: SavedCollection, merge: Merge) -> FrozenCollection<V> {
+        FrozenCollection {
+            collection: Arc::clone(&self.now),
+            numbers: self.numbers.clone(),
+            changes: self.changes.clone(),
+            graph_version: self.graph_version,
+            is_to_merge: self.is_to_merge(merge),
+            merged: None,
+            saved,
+        }
     }
 
     /// Whether a checkpoint would write anything.
     pub(crate) fn has_unsaved(&self) -> bool {
-        let saved = &self.saved;
-        saved.row_count() < self.now.row_count()
-            || !self.is_dead_in(saved)
-            || !self.is_graph_in(saved)
-    }
-
-    fn is_dead_in(&self, saved: &SavedCollection) -> bool {
-        saved.changes_version == self.changes.version()
-    }
-
-    fn is_graph_in(&self, saved: &SavedCollection) -> bool {
-        saved.graph_version == self.graph_version
+        let SavedCollection { changes_version, graph_version, .. } = self.saved;
+        self.saved.row_count() < self.now.row_count()
+            || changes_version != Some(self.changes.version())
+            || graph_version != Some(self.graph_version)
     }
 }
 
@@ -94,11 +80,6 @@ impl<V: Deref<Target = [u8]>> FrozenCollection<V> {
         self.collection.id
     }
 
-    /// Its files, as far as they are written.
-    pub(crate) fn into_saved(self) -> SavedCollection {
-        self.saved
-    }
-
     /// The manifest's entry.
     pub(crate) fn entry(&self) -> CollectionEntry {
         let Collection { id, name, params, .. } = &*self.collection;
@@ -106,6 +87,7 @@ impl<V: Deref<Target = [u8]>> FrozenCollection<V> {
             id: *id,
             name: name.clone(),
             params: params.clone(),
+            next_row: self.numbers.next(),
             rows: self.saved.rows.clone(),
             dead: self.saved.dead,
             graph: self.saved.graph,
@@ -127,20 +109,24 @@ impl<V: Deref<Target = [u8]>> FrozenCollection<V> {
             let file = self.write_rows(files)?;
             self.saved.rows.push(RowsEntry { file, first_row, count });
         }
-        if let Some(FrozenDead { rows, changes, version }) = &self.dead {
+        let version = Some(self.changes.version());
+        if self.saved.changes_version != version && !mutant!("dead-rows-not-saved") {
+            let rows = self.collection.dead_bytes();
+            let is_left_out = mutant!("waiting-changes-not-saved");
+            let changes = if is_left_out { Vec::new() } else { self.changes.to_bytes() };
             self.saved.dead = if rows.is_empty() && changes.is_empty() {
                 None
             } else {
                 let sections = [(DEAD, rows.len() as u64), (CHANGES, changes.len() as u64)];
                 let mut writer = files.create(FileKind::Dead, &sections)?;
-                writer.write(rows)?;
-                writer.write(changes)?;
+                writer.write(&rows)?;
+                writer.write(&changes)?;
                 Some(files.finish(writer)?)
             };
-            self.saved.changes_version = *version;
-            self.dead = None;
+            self.saved.changes_version = version;
         }
-        if let Some(version) = self.graph {
+        let version = Some(self.graph_version);
+        if self.saved.graph_version != version {
             let graph = &self.collection.graph;
             self.saved.graph = if graph.is_empty() {
                 None
@@ -153,7 +139,6 @@ impl<V: Deref<Target = [u8]>> FrozenCollection<V> {
                 Some(files.finish(writer)?)
             };
             self.saved.graph_version = version;
-            self.graph = None;
         }
         Ok(())
     }
@@ -182,7 +167,13 @@ impl<V: Deref<Target = [u8]>> FrozenCollection<V> {
             Ok::<_, CheckpointError>(len)
         };
         let rows_len = u64::from(end - first) * rows.row_len_bytes() as u64;
-        let sections = [(ROWS, rows_len), (NORMS, len_of(norms)?), (IDS, len_of(ids)?)];
+        let numbers = self.numbers.to_bytes(first..end);
+        let sections = [
+            (ROWS, rows_len),
+            (NORMS, len_of(norms)?),
+            (IDS, len_of(ids)?),
+            (NUMBERS, numbers.len() as u64),
+        ];
         let mut writer = files.create(FileKind::Rows, &sections)?;
         let mut row = first;
         while row < end {
@@ -199,6 +190,10 @@ impl<V: Deref<Target = [u8]>> FrozenCollection<V> {
                 files.go_on()?;
                 writer.write(bytes).map_err(CheckpointError::from)
             })?;
+        }
+        for piece in numbers.chunks(STEP_LEN_BYTES) {
+            files.go_on()?;
+            writer.write(piece)?;
         }
         files.finish(writer)
     }

@@ -9,6 +9,7 @@ use super::changes::{Changes, Step};
 use super::files::SavedCollection;
 use super::ids::IdIndex;
 use super::memory::CollectionMemory;
+use super::numbers::Numbers;
 use crate::id::Id;
 use gannet_hnsw::{
     BuildScratch, Executor, Graph, Metric, Params, RowSet, batch_changes, check_binary,
@@ -21,6 +22,7 @@ use std::sync::Arc;
 pub(crate) struct LiveCollection<V> {
     pub(super) now: Arc<Collection<V>>,
     pub(super) index: IdIndex,
+    pub(super) numbers: Numbers,
     /// What its graph is still to learn.
     pub(super) changes: Changes,
     /// Counts the changes of the graph.
@@ -33,6 +35,7 @@ impl<V: Deref<Target = [u8]>> LiveCollection<V> {
         Self {
             now: Arc::new(Collection::new(id, name, params)),
             index: IdIndex::default(),
+            numbers: Numbers::default(),
             changes: Changes::default(),
             graph_version: 0,
             saved: SavedCollection::default(),
@@ -47,6 +50,16 @@ impl<V: Deref<Target = [u8]>> LiveCollection<V> {
     /// The row of a live id.
     pub(crate) fn row_of(&self, id: &Id) -> Option<u32> {
         self.index.row_of(id, &self.now.ids, &self.now.live)
+    }
+
+    /// What the log calls the row of a live id.
+    pub(crate) fn number_of(&self, id: &Id) -> Option<u32> {
+        self.row_of(id).map(|row| self.numbers.of(row))
+    }
+
+    /// What the log will call the next row.
+    pub(crate) fn next_number(&self) -> u32 {
+        self.numbers.next()
     }
 
     /// What its graph is still to learn.
@@ -97,24 +110,25 @@ impl<V: Deref<Target = [u8]>> LiveCollection<V> {
         self.now.live.count()
     }
 
-    /// Applies an insert as the log has it.
+    /// Applies an insert as the log has it, which calls the row `number`.
     ///
     /// # Errors
     /// The field that does not fit this collection: damage, as `sequence` never writes it.
     pub(crate) fn insert(
         &mut self,
-        row: u32,
+        number: u32,
         replaces: Option<u32>,
         id: Id,
         vector: &[u8],
     ) -> Result<(), &'static str> {
-        if row != self.now.rows.len() {
+        if number != self.numbers.next() {
             return Err("row");
         }
+        let (row, before) = (self.now.rows.len(), self.row_of(&id));
         if vector.len() != 4 * self.now.params.dims as usize {
             return Err("vector");
         }
-        if self.row_of(&id) != replaces {
+        if before.map(|row| self.numbers.of(row)) != replaces {
             return Err("replaces");
         }
         let metric = self.now.params.metric;
@@ -136,8 +150,9 @@ impl<V: Deref<Target = [u8]>> LiveCollection<V> {
         if metric == Metric::Cosine {
             now.norms.push(norm);
         }
-        if let Some(replaced) = replaces {
-            self.bury(replaced);
+        self.numbers.push();
+        if let Some(before) = before {
+            self.bury(before);
         }
         let now = Arc::make_mut(&mut self.now);
         now.live.insert(row);
@@ -151,14 +166,13 @@ impl<V: Deref<Target = [u8]>> LiveCollection<V> {
         Ok(())
     }
 
-    /// Applies a delete as the log has it.
+    /// Applies a delete as the log has it, which calls the row `number`.
     ///
     /// # Errors
     /// As [`insert`](Self::insert).
-    pub(crate) fn delete(&mut self, row: u32) -> Result<(), &'static str> {
-        if !self.now.live.contains(row) {
-            return Err("row");
-        }
+    pub(crate) fn delete(&mut self, number: u32) -> Result<(), &'static str> {
+        let row = self.numbers.row_of(number).filter(|row| self.now.live.contains(*row));
+        let row = row.ok_or("row")?;
         self.index.remove(&self.now.ids.of(row));
         self.bury(row);
         Ok(())

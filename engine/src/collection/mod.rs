@@ -2,9 +2,10 @@
 //!
 //! Keeps what a search reads, as it was at one moment: a [`Collection`] does not change while
 //! somebody holds it. `live` is the collection that commits change, `changes` what its graph is
-//! still to learn. Rows are dense numbers in order of insertion; a replaced or deleted row stays,
-//! and leaves the graph. `frozen` writes it to sealed files, `files` reads these; checks of input
-//! are `sequence`'s.
+//! still to learn. Rows are dense, in order of insertion; a replaced or deleted row leaves the
+//! graph, and stays until `merge` writes the others anew. `numbers` is what the log calls rows.
+//! `frozen` writes a collection to sealed files, `files` reads these; checks of input are
+//! `sequence`'s.
 
 mod changes;
 mod files;
@@ -12,15 +13,19 @@ mod frozen;
 mod ids;
 mod live;
 mod memory;
+mod merge;
+mod numbers;
 mod paged;
 mod passing;
 mod rows;
 
 pub(crate) use changes::Step;
-pub(crate) use files::{DEAD, IDS, LoadedGraph, NORMS, ROWS, SavedCollection};
+pub(crate) use files::{DEAD, IDS, LoadedGraph, NORMS, NUMBERS, ROWS, SavedCollection};
 pub(crate) use frozen::FrozenCollection;
 pub(crate) use live::LiveCollection;
 pub use memory::{CollectionMemory, MemoryUse};
+pub(crate) use merge::Merge;
+pub(crate) use numbers::Numbers;
 
 use crate::id::Id;
 use gannet_hnsw::{Graph, Params, RowSet, Rows};
@@ -86,7 +91,7 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
         }
     }
 
-    /// Rows ever inserted, dead ones included: also the number of the next row.
+    /// Rows, dead ones included.
     pub(crate) fn row_count(&self) -> u32 {
         self.rows.len()
     }

@@ -8,7 +8,7 @@ use super::error::SalvageError;
 use super::report::{FileDamage, Loss, Lost};
 use super::taker::{Owner, Rows, Taker};
 use crate::codec::Reader;
-use crate::collection::{DEAD, IDS, NORMS, ROWS};
+use crate::collection::{DEAD, IDS, NORMS, NUMBERS, Numbers, ROWS};
 use crate::damage::Damage;
 use crate::error::{OpenError, with_causes};
 use crate::id::Id;
@@ -21,7 +21,7 @@ use crate::verify::missing;
 use gannet_hnsw::{Metric, Params, row_stride};
 use gannet_storage::{SealedFile, Storage};
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 /// Rows are read this much at a time.
 const STEP_BYTES: u64 = 1 << 20;
@@ -117,34 +117,55 @@ impl<F: Storage> Files<'_, F> {
     ) -> Result<Vec<Loss>, SalvageError> {
         let mut losses = Vec::new();
         let row_count = entry.rows.last().map_or(0, |rows| rows.first_row + rows.count);
-        let dead = self.dead(entry, row_count, &mut losses);
+        let dead = self.dead(entry, row_count);
+        let readers = entry.rows.iter().map(|rows| self.open(FileKind::Rows, &rows.file));
+        let readers: Vec<_> = readers.collect();
+        let (mut files, mut unnumbered) = (Vec::new(), Vec::new());
+        for (rows, reader) in entry.rows.iter().zip(&readers) {
+            let numbers = match reader {
+                // No row was ever left out.
+                _ if entry.next_row == row_count => Numbers::of_run(rows.range()),
+                Ok(reader) => read_numbers(reader, rows.count)
+                    .map_err(|error| unnumbered.push((rows.range(), with_causes(&error))))
+                    .ok(),
+                Err(_) => None,
+            };
+            files.push(RowsFile { entry, rows, dead: &dead, numbers });
+        }
+        for (rows, reason) in dead.lost.iter().chain(&unnumbered) {
+            for rows in files.iter().filter_map(|file| file.numbers_of(rows)) {
+                let what = Lost::Deletions { collection: entry.name.clone(), rows };
+                losses.push(Loss::new(what, reason));
+            }
+        }
         let known: Vec<u32> =
             taker.collection(entry.id).map_or_else(Vec::new, |rows| rows.live().collect());
-        for row in known.into_iter().filter(|&row| dead.contains(row)) {
-            taker.drop_row(entry.id, row)?.expect("it is known");
+        let are_all_known = files.iter().all(|file| file.numbers.is_some());
+        for number in known {
+            let row = files.iter().find_map(|file| file.row_of(number));
+            // A number that no row has any more is of one that was dead.
+            let is_left_out = || are_all_known && number < entry.next_row;
+            if row.map_or_else(is_left_out, |row| dead.contains(row)) {
+                taker.drop_row(entry.id, number)?.expect("it is known");
+            }
         }
-        for rows in &entry.rows {
-            let file = RowsFile { entry, rows, dead: &dead };
-            match self.open(FileKind::Rows, &rows.file) {
-                Ok(reader) => file.take(&reader, taker, &mut losses)?,
-                Err(error) => file.lose_all(rows.first_row, &error, taker, &mut losses),
+        for (file, reader) in files.iter().zip(&readers) {
+            match reader {
+                Ok(reader) => file.take(reader, taker, &mut losses)?,
+                Err(error) => file.lose_all(0, error, taker, &mut losses),
             }
         }
         Ok(losses)
     }
 
     /// Which rows are deleted, as far as it can be had.
-    fn dead(&self, entry: &CollectionEntry, row_count: u32, losses: &mut Vec<Loss>) -> Dead {
-        let mut dead = Dead { words: Vec::new() };
+    fn dead(&self, entry: &CollectionEntry, row_count: u32) -> Dead {
+        let mut dead = Dead { words: Vec::new(), lost: Vec::new() };
         let Some(file) = entry.dead else { return dead };
         let mut lose = |rows: Range<u64>, error: &OpenError| {
-            let last = u32::try_from(rows.end).unwrap_or(u32::MAX).min(row_count);
+            let end = u32::try_from(rows.end).unwrap_or(u32::MAX).min(row_count);
             let Ok(first) = u32::try_from(rows.start) else { return };
-            if first < last {
-                let (collection, rows) = (entry.name.clone(), first..=last - 1);
-                let what = Lost::Deletions { collection, rows };
-                losses.push(Loss::new(what, with_causes(error)));
-            }
+            dead.lost.push((first..end, with_causes(error)));
         };
         let reader = match self.open(FileKind::Dead, &file) {
             Ok(reader) => reader,
@@ -258,6 +279,8 @@ fn read_table<F: SealedFile>(
 /// Rows that are deleted, a bit a row; unknown ones count as not deleted.
 struct Dead {
     words: Vec<u8>,
+    /// Of which rows that is, and why.
+    lost: Vec<(Range<u32>, String)>,
 }
 
 impl Dead {
@@ -271,9 +294,28 @@ struct RowsFile<'e> {
     entry: &'e CollectionEntry,
     rows: &'e RowsEntry,
     dead: &'e Dead,
+    /// What the log calls its rows, by their place in it; `None` if that cannot be had.
+    numbers: Option<Numbers>,
 }
 
 impl RowsFile<'_> {
+    /// The row that the log calls so, if it is in this file.
+    fn row_of(&self, number: u32) -> Option<u32> {
+        self.numbers.as_ref()?.row_of(number).map(|index| self.rows.first_row + index)
+    }
+
+    /// What the log calls those of some rows that are in this file, from the first to the last: any
+    /// number, where that is not known.
+    fn numbers_of(&self, rows: &Range<u32>) -> Option<RangeInclusive<u32>> {
+        let file = self.rows.range();
+        let (start, end) = (rows.start.max(file.start), rows.end.min(file.end));
+        let index = |row| row - file.start;
+        (start < end).then(|| match &self.numbers {
+            Some(numbers) => numbers.of(index(start))..=numbers.of(index(end - 1)),
+            None => 0..=self.entry.next_row - 1,
+        })
+    }
+
     fn take<F: SealedFile, T: Storage>(
         &self,
         reader: &SealedReader<F>,
@@ -285,7 +327,7 @@ impl RowsFile<'_> {
         let count = u64::from(self.rows.count);
         if reader.section(ROWS).is_none_or(|section| section.len_bytes != count * row_len) {
             let error = reader.damage(ROWS, 0, Damage::Length).into();
-            self.lose_all(self.rows.first_row, &error, taker, losses);
+            self.lose_all(0, &error, taker, losses);
             return Ok(());
         }
         let (ids, ids_fault) = read_ids(reader, self.rows.count);
@@ -310,7 +352,7 @@ impl RowsFile<'_> {
         }
         if there < self.rows.count {
             let error = reader.damage(ROWS, u64::from(there) * row_len, Damage::Length).into();
-            self.lose_all(self.rows.first_row + there, &error, taker, losses);
+            self.lose_all(there, &error, taker, losses);
         }
         Ok(())
     }
@@ -326,40 +368,46 @@ impl RowsFile<'_> {
         losses: &mut Vec<Loss>,
     ) -> Result<(), SalvageError> {
         taker.items += 1;
-        let (number, row) = (self.entry.id, self.rows.first_row + index);
-        let known = taker.collection(number).and_then(|rows| rows.id_of(row));
+        let row = self.rows.first_row + index;
+        let collection = self.entry.id;
+        // One that the log never gives, where it is not known.
+        let number = self.numbers.as_ref().map_or(u32::MAX - row, |numbers| numbers.of(index));
+        let known = taker.collection(collection).and_then(|rows| rows.id_of(number));
         if self.dead.contains(row) || known.is_some() {
             return Ok(());
         }
         let Some(id) = ids.get(index as usize) else {
-            self.lose(row, None, ids_fault, losses);
+            self.lose(index, None, ids_fault, losses);
             return Ok(());
         };
-        let later = taker.collection(number).and_then(|rows| rows.row_of(id));
-        if later.is_some_and(|later| later > row) {
-            // Its deletion is not known; the one that replaced it is.
+        let other = taker.collection(collection).and_then(|rows| rows.row_of(id));
+        if other.is_some_and(|other| other > number || self.numbers.is_none()) {
+            // Its deletion is not known; the one that replaced it is. Or it may be this one.
             return Ok(());
         }
         let vector = match vector {
             Ok(vector) => vector,
             Err(reason) => {
-                self.lose(row, Some(id), &reason, losses);
+                self.lose(index, Some(id), &reason, losses);
                 return Ok(());
             }
         };
-        if let Err(reason) = taker.take_row(number, row, id, vector)? {
-            self.lose(row, Some(id), reason, losses);
+        if let Err(reason) = taker.take_row(collection, number, id, vector)? {
+            self.lose(index, Some(id), reason, losses);
         }
         Ok(())
     }
 
-    fn lose(&self, row: u32, id: Option<&Id>, why: &str, losses: &mut Vec<Loss>) {
+    /// Says that row `index` of the file is lost.
+    fn lose(&self, index: u32, id: Option<&Id>, why: &str, losses: &mut Vec<Loss>) {
+        let row = self.rows.first_row + index;
+        let Some(found) = self.numbers_of(&(row..row + 1)) else { return };
         if let Some(Loss { what: Lost::Rows { rows, ids, .. }, reason }) = losses.last_mut()
-            && rows.end().checked_add(1) == Some(row)
+            && (*rows == found || rows.end().checked_add(1) == Some(*found.start()))
             && reason == why
             && ids.is_some() == id.is_some()
         {
-            *rows = *rows.start()..=row;
+            *rows = *rows.start()..=*found.end();
             if let (Some((_, last)), Some(id)) = (ids, id) {
                 *last = id.clone();
             }
@@ -367,10 +415,10 @@ impl RowsFile<'_> {
         }
         let collection = self.entry.name.clone();
         let ids = id.map(|id| (id.clone(), id.clone()));
-        losses.push(Loss::new(Lost::Rows { collection, rows: row..=row, ids }, why));
+        losses.push(Loss::new(Lost::Rows { collection, rows: found, ids }, why));
     }
 
-    /// All rows of the file from `first` on that are not known from elsewhere.
+    /// All rows of the file from index `first` on that are not known from elsewhere.
     fn lose_all<T: Storage>(
         &self,
         first: u32,
@@ -378,25 +426,26 @@ impl RowsFile<'_> {
         taker: &Taker<'_, T>,
         losses: &mut Vec<Loss>,
     ) {
-        let last = self.rows.first_row + (self.rows.count - 1);
+        let Range { start, end } = self.rows.range();
+        let first = start + first;
         // Only the manifest says how many there are, so it is the known ones that are gone through.
         let live = taker.collection(self.entry.id).into_iter().flat_map(Rows::live);
+        let live = live.filter_map(|number| self.row_of(number));
         let bits = u32::try_from(8 * self.dead.words.len()).unwrap_or(u32::MAX);
         let dead = (0..bits).filter(|&row| self.dead.contains(row));
-        let known = live.chain(dead).filter(|row| (first..=last).contains(row)).map(u64::from);
-        let known: BTreeSet<u64> = known.chain([u64::from(last) + 1]).collect();
+        let known = live.chain(dead).filter(|row| (first..end).contains(row));
+        let known: BTreeSet<u32> = known.chain([end]).collect();
         let reason = with_causes(error);
-        let mut from = u64::from(first);
+        let mut from = first;
         for row in known {
-            if let (Ok(start), Ok(end)) = (u32::try_from(from), u32::try_from(row))
-                && start < end
-            {
-                self.lose(start, None, &reason, losses);
-                if let Some(Loss { what: Lost::Rows { rows, .. }, .. }) = losses.last_mut() {
-                    *rows = *rows.start()..=end - 1;
+            if let Some(rows) = self.numbers_of(&(from..row)) {
+                let collection = self.entry.name.clone();
+                let loss = Loss::new(Lost::Rows { collection, rows, ids: None }, &reason);
+                if losses.last() != Some(&loss) {
+                    losses.push(loss);
                 }
             }
-            from = row + 1;
+            from = row.saturating_add(1);
         }
     }
 }
@@ -423,6 +472,14 @@ fn read_ids<F: SealedFile>(reader: &SealedReader<F>, count: u32) -> (Vec<Id>, St
         bytes.drain(..used);
     }
     (ids, with_causes(&reader.damage(IDS, at, Damage::Field("ids"))))
+}
+
+/// What the log calls the rows of a file.
+fn read_numbers<F: SealedFile>(reader: &SealedReader<F>, count: u32) -> Result<Numbers, OpenError> {
+    let mut numbers = Numbers::default();
+    let is_good = numbers.append(&reader.read(NUMBERS)?, count);
+    let damage = || reader.damage(NUMBERS, 0, Damage::Field("numbers")).into();
+    if is_good { Ok(numbers) } else { Err(damage()) }
 }
 
 /// The vectors of some rows as they were inserted, one after another.
@@ -465,16 +522,18 @@ mod tests {
         let rows = RowsEntry { file, first_row: 2, count: u32::MAX - 2 };
         let params = Params::new(3, Metric::L2);
         let (id, name) = (1, "c".to_owned());
-        let entry = CollectionEntry { id, name, params, rows: vec![rows], dead: None, graph: None };
+        let (next_row, dead, graph) = (u32::MAX, None, None);
+        let entry = CollectionEntry { id, name, params, next_row, rows: vec![rows], dead, graph };
         for (words, expect) in [
             (vec![], vec![2..=u32::MAX - 1]),
             (vec![0b0011_0000], vec![2..=3, 6..=u32::MAX - 1]),
             (vec![0, 0b1000_0000], vec![2..=14, 16..=u32::MAX - 1]),
         ] {
-            let (dead, mut losses) = (Dead { words }, Vec::new());
+            let (dead, mut losses) = (Dead { words, lost: Vec::new() }, Vec::new());
             let error = inconsistent(FileKind::Rows, &file, "rows");
-            let file = RowsFile { entry: &entry, rows: &rows, dead: &dead };
-            file.lose_all(rows.first_row, &error, &Taker::new(&db), &mut losses);
+            let numbers = Numbers::of_run(rows.range());
+            let file = RowsFile { entry: &entry, rows: &rows, dead: &dead, numbers };
+            file.lose_all(0, &error, &Taker::new(&db), &mut losses);
             let ranges = losses.iter().map(|loss| {
                 let Lost::Rows { rows, .. } = &loss.what else { panic!("{loss}") };
                 rows.clone()

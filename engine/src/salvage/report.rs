@@ -77,7 +77,7 @@ pub enum Lost {
     Rows {
         /// The collection's name.
         collection: String,
-        /// Numbers of the rows.
+        /// What the log calls the first and the last: the first that was ever inserted is 0.
         rows: RangeInclusive<u32>,
         /// The ids of the first and the last row, where those of all of them are known.
         ids: Option<(Id, Id)>,
@@ -86,7 +86,7 @@ pub enum Lost {
     Deletions {
         /// The collection's name.
         collection: String,
-        /// Numbers of the rows.
+        /// What the log calls the first and the last.
         rows: RangeInclusive<u32>,
     },
     /// Keys of a keyspace.

@@ -3,8 +3,8 @@
 use crate::disk::Disk;
 use gannet::storage::{FileName, ReadFile, SealedFile, Storage};
 use gannet::{
-    CheckpointStats, Config, Database, Distribution, Id, Metric, OpeningStats, Params,
-    SearchOptions, SeededChance, Stats, WriteBatch,
+    CheckpointError, CheckpointStats, CompactReport, Config, Database, Distribution, Id, Metric,
+    OpeningStats, Params, SearchOptions, SeededChance, Stats, WriteBatch,
 };
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
@@ -116,6 +116,10 @@ pub(crate) fn without_times(stats: &mut Stats) {
 
 pub(crate) fn checkpoint<S: Storage>(db: &Database<S>) -> gannet::CheckpointReport {
     db.checkpoint(&mut |_| ControlFlow::Continue(())).expect("checkpoint")
+}
+
+pub(crate) fn compact<S: Storage>(db: &Database<S>) -> Result<CompactReport, CheckpointError> {
+    db.compact(&mut |_| ControlFlow::Continue(()))
 }
 
 /// The newest segment of the log, by its number.

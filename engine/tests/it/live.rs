@@ -1,7 +1,7 @@
 //! Graphs that follow the log: rows are found at once and gone at once, and a replay comes to the
 //! graph that there was.
 
-use crate::contents::{checkpoint, config, open, vector};
+use crate::contents::{checkpoint, compact, config, open, vector};
 use crate::disk::{Disk, on_each_disk};
 use gannet::storage::{ErrorKind, ReadFile, SealedFile, Storage};
 use gannet::{Config, Database, Durability, Id, Metric, Params, SearchOptions, WriteBatch};
@@ -69,8 +69,8 @@ fn newest_graph(disk: &SimDisk) -> Vec<u8> {
     file.view(4096..file.len_bytes()).unwrap().to_vec()
 }
 
-/// Commits of all kinds, kills, checkpoints, work of the indexer and of the optimizer, as a seed
-/// has it. After a kill the graph comes to what it was, byte for byte, and everything acknowledged
+/// Commits of all kinds, kills, checkpoints that leave out dead rows or do not, work of the indexer
+/// and of the optimizer, as a seed has it. After a kill the graph comes to what it was, byte for byte, and everything acknowledged
 /// is found.
 #[test]
 fn a_day_of_changes_is_what_a_model_says_and_a_replay_comes_to_the_same_graph() {
@@ -119,6 +119,9 @@ fn day(metric: Metric, seed: u64) {
             9 => drop(checkpoint(&db)),
             10 if step % 3 == 0 => {
                 db.optimize("c", &mut |_| std::ops::ControlFlow::Continue(())).unwrap();
+            }
+            10 if step % 3 == 1 => {
+                compact(&db).unwrap();
             }
             _ => {
                 // One goes on, one is opened after a kill: the same graph from the same log.

@@ -23,6 +23,7 @@ mod live;
 #[cfg(target_os = "linux")]
 mod lying;
 mod matrix;
+mod merging;
 mod metrics;
 mod recall;
 mod recovery;

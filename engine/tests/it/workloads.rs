@@ -5,7 +5,7 @@
 
 use crate::contents::{Contents, checkpoint, open, params, shown, vector};
 use crate::disk::{Disk, on_each_disk};
-use gannet::{Database, Durability, Metric, Phase, WriteBatch};
+use gannet::{Database, Durability, Metric, Phase, Progress, WriteBatch};
 use gannet_testkit::campaign::{Op, Workload};
 use rayon::prelude::*;
 use std::ops::ControlFlow;
@@ -20,7 +20,7 @@ fn batch(contents: &mut Contents, op: Op, attempt: u64) -> WriteBatch {
     let mut batch = WriteBatch::new();
     let value = format!("{op} of {attempt}: {}", "x".repeat(700));
     match op {
-        Op::Insert | Op::Beside => {
+        Op::Insert | Op::Beside | Op::Compact => {
             batch.create_collection("c", params(Metric::L2));
             for row in 0..3 {
                 let id = 10 * (attempt + 1) + row;
@@ -68,17 +68,21 @@ fn run(disk: &impl Disk, workload: &Workload) {
                 let made = db.optimize("c", &mut |_| ControlFlow::Continue(()));
                 assert!(made.is_ok() || !is_there, "{made:?}");
             }
-            Op::Beside => {
+            Op::Beside | Op::Compact => {
                 let mut batch = Some(batch(&mut contents, op, attempt));
-                let made = db.checkpoint(&mut |progress| {
+                let mut on_progress = |progress: Progress| {
                     if progress.phase == Phase::Write
                         && let Some(batch) = batch.take()
                     {
                         db.commit(batch).unwrap();
                     }
                     ControlFlow::Continue(())
-                });
-                made.unwrap();
+                };
+                if op == Op::Compact {
+                    db.compact(&mut on_progress).unwrap();
+                } else {
+                    db.checkpoint(&mut on_progress).unwrap();
+                }
                 if let Some(batch) = batch {
                     // There was nothing to write.
                     db.commit(batch).unwrap();
@@ -109,7 +113,8 @@ fn run(disk: &impl Disk, workload: &Workload) {
 fn every_workload_of_the_campaign_shows_what_its_user_was_told() {
     fn on(new: &impl Disk) {
         // Most of the time is spent waiting for the disk.
-        Workload::all(3).par_iter().for_each(|workload| run(&new.fresh(), workload));
+        let workloads = [Workload::all(3), Workload::longer()].concat();
+        workloads.par_iter().for_each(|workload| run(&new.fresh(), workload));
     }
     on_each_disk!(on);
 }

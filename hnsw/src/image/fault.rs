@@ -158,17 +158,18 @@ pub enum GraphFault {
         /// The byte.
         found: u8,
     },
-    /// A row stands on other layers than its seed gives it.
-    #[error(
-        "row {row} of graph image begins or ends at a wrong upper list: {found}, not {expected}"
-    )]
+    /// The first upper list is not the first, a row ends before it begins or stands on more layers
+    /// than there are, or the last upper list is not the last.
+    #[error("upper lists of row {row} of graph image begin at {found}, not at {least} to {most}")]
     Layers {
-        /// The row.
+        /// The row; behind the last one stands where the lists of all end.
         row: u32,
-        /// The number of upper lists up to and including its own, as found.
+        /// The number of upper lists before its own, as found.
         found: u32,
-        /// The same, as it must be.
-        expected: u64,
+        /// The least it can be, after the row before it.
+        least: u32,
+        /// The most it can be.
+        most: u32,
     },
     /// The entry point is not the lowest row on the highest layer that a row stands on.
     #[error(

@@ -20,8 +20,8 @@
 //!
 //! A row's upper lists are in order of layer, rows in order of number: the list of row `r` on layer
 //! `l` is upper list `starts[r] + l - 1`, and `r` stands on layers 0 to `starts[r + 1] -
-//! starts[r]`, which is what the seed gives it. A slot is a row number, or `0xffff_ffff` after the
-//! last link.
+//! starts[r]`, at most 15: as drawn when there was first room for its number, and kept where rows
+//! were numbered anew. A slot is a row number, or `0xffff_ffff` after the last link.
 //!
 //! | header offset | size | field |
 //! |---|---|---|

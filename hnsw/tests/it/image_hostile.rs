@@ -189,26 +189,45 @@ fn readings_are_of_rows_there_are_and_never_fall() {
 }
 
 #[test]
-fn layers_are_those_of_the_seed() {
-    assert!(matches!(
-        fault(|b| {
-            let value = word(b, HEADER_LEN + 40) + 1;
-            set(b, HEADER_LEN + 40, value);
-        }),
-        GraphFault::Layers { row: 9, .. }
-    ));
-    let start = fault(|b| set(b, HEADER_LEN, 1));
-    assert_eq!(start, GraphFault::Layers { row: 0, found: 1, expected: 0 });
-    let all = fault(|b| {
+fn upper_lists_follow_one_another_on_layers_there_are() {
+    let start_at = |row: u32| HEADER_LEN + 4 * row as usize;
+    let (_, _, bytes) = sample();
+    let start = |row: u32| word(&bytes, start_at(row));
+    let layers = |row, found, (least, most)| GraphFault::Layers { row, found, least, most };
+    assert_eq!(fault(|b| set(b, start_at(0), 1)), layers(0, 1, (0, 0)));
+    // A row that begins later than the next one.
+    let row = (0..ROWS).find(|&row| start(row) > 0 && start(row) == start(row + 1)).unwrap();
+    let (found, later) = (start(row + 1), start(row) + 1);
+    let falls = fault(|b| set(b, start_at(row), later));
+    assert_eq!(falls, layers(row + 1, found, (later, later + 15)));
+    // A row of 16 layers above the lowest, of 15, and of as many as can be written.
+    let (least, most) = (start(row), start(row) + 15);
+    for found in [most + 1, u32::MAX] {
+        let high = fault(|b| set(b, start_at(row + 1), found));
+        assert_eq!(high, layers(row + 1, found, (least, most)));
+    }
+    let highest = fault(|b| set(b, start_at(row + 1), most));
+    assert_eq!(highest, layers(row + 2, start(row + 2), (most, most + 15)));
+    // The last row has fewer lists, or more, than the header leaves it.
+    let end = start(ROWS);
+    for found in [end - 1, end + 1] {
+        // No row falls.
+        let mut rows = (0..=ROWS).rev().take_while(|&row| start(row) > found);
+        let wrong = fault(|b| {
+            rows.by_ref().for_each(|row| set(b, start_at(row), found));
+            set(b, start_at(ROWS), found);
+        });
+        assert_eq!(wrong, layers(ROWS, found, (end, end)));
+    }
+    let more = fault(|b| {
         // One upper list more than there are, with the length to match.
-        let count = word(b, 40) + 1;
-        set(b, 40, count);
-        let end = base_at(ROWS, 0).next_multiple_of(64) + 12 * count as usize;
+        set(b, 40, end + 1);
+        let end = base_at(ROWS, 0).next_multiple_of(64) + 12 * (end as usize + 1);
         b.resize(end.next_multiple_of(64), 0);
         let len = u32::try_from(b.len()).unwrap();
         set(b, 48, len);
     });
-    assert!(matches!(all, GraphFault::Layers { row: ROWS, .. }), "{all:?}");
+    assert_eq!(more, layers(ROWS, end, (end + 1, end + 1)));
 }
 
 #[test]

@@ -16,4 +16,5 @@ mod order;
 mod real;
 mod recall;
 mod removal;
+mod renumber;
 mod search;

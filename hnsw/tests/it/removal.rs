@@ -23,6 +23,11 @@ impl<'a> Live<'a> {
         Self { vectors, graph: Graph::new(params), exec, scratch: BuildScratch::new() }
     }
 
+    /// The rows of `graph`, and those to come.
+    pub(crate) fn of(vectors: &'a Vectors, graph: Graph) -> Self {
+        Self { vectors, graph, exec: Executor::Serial, scratch: BuildScratch::new() }
+    }
+
     pub(crate) fn join(&mut self, joins: &[u32]) {
         let Self { vectors, graph, exec, scratch } = self;
         vectors.with_rows(|rows| graph.insert_batch(rows, joins, exec, scratch));

@@ -37,12 +37,15 @@ impl Model {
     pub(super) fn batch(&self, op: Op, attempt: u64) -> Option<(WriteBatch, Self)> {
         let mut batch = Draft { batch: WriteBatch::new(), after: self.clone() };
         match op {
-            Op::Insert | Op::Beside => {
+            Op::Insert | Op::Beside | Op::Compact => {
                 batch.create_collection();
                 for row in 0..3 {
                     batch.upsert(100 * (attempt + 1) + row, attempt);
                 }
                 batch.upsert(SHARED_ID, attempt);
+                if let (Op::Compact, Some(&id)) = (op, self.rows.keys().nth(1)) {
+                    batch.delete_row(id);
+                }
                 batch.put(SHARED_KEY, attempt);
                 batch.put(&format!("insert-{attempt}"), attempt);
             }

@@ -4,7 +4,7 @@ use super::expect::{Expect, compare};
 use super::model::COLLECTION;
 use super::workload::Op;
 use crate::sim::{SimDisk, SimStorage, digest};
-use gannet::{CheckpointError, Clock, Config, Database, Durability, Phase, SeededChance};
+use gannet::{CheckpointError, Clock, Config, Database, Durability, Phase, Progress, SeededChance};
 use std::error::Error;
 use std::fmt;
 use std::ops::ControlFlow;
@@ -137,7 +137,7 @@ impl Life<'_> {
                     db.tend().map_err(|error| failed("tend", &error))?;
                     self.note(step, Some(self.all_sure()));
                 }
-                Op::Beside => self.beside(&db, step)?,
+                Op::Beside | Op::Compact => self.beside(&db, op, step)?,
                 Op::Insert | Op::Put | Op::Delete | Op::Buffered => self.commit(&db, op, step)?,
             }
         }
@@ -188,16 +188,21 @@ impl Life<'_> {
     }
 
     /// A checkpoint, and a commit while its files are written.
-    fn beside(&mut self, db: &Database<SimStorage>, step: Step) -> Result<(), String> {
+    fn beside(&mut self, db: &Database<SimStorage>, op: Op, step: Step) -> Result<(), String> {
         let mut committed = None;
-        let made = db.checkpoint(&mut |progress| {
+        let mut on_progress = |progress: Progress| {
             if progress.phase == Phase::Write && committed.is_none() {
                 // Until here nothing of the batch could be there.
                 self.note(step, None);
-                committed = Some(self.commit(db, Op::Beside, step));
+                committed = Some(self.commit(db, op, step));
             }
             ControlFlow::Continue(())
-        });
+        };
+        let made = if op == Op::Compact {
+            db.compact(&mut on_progress).map(drop)
+        } else {
+            db.checkpoint(&mut on_progress).map(drop)
+        };
         made.map_err(|error| failed("checkpoint", &error))?;
         committed.unwrap_or(Ok(()))?;
         self.note(step, Some(self.all_sure()));

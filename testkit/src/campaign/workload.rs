@@ -25,11 +25,14 @@ pub enum Op {
     Close,
     /// A better graph for the collection, if it has been made, and a checkpoint.
     Optimize,
+    /// A checkpoint that leaves out dead rows, and as `Insert` with a deletion while its files are
+    /// written.
+    Compact,
 }
 
 impl Op {
-    /// Those that every short workload is made of: all but `Optimize`, which writes what a
-    /// checkpoint writes.
+    /// Those that every short workload is made of: all but `Optimize` and `Compact`, which write
+    /// what a checkpoint writes.
     pub const ALL: [Self; 8] = [
         Self::Insert,
         Self::Put,
@@ -52,6 +55,7 @@ impl Op {
             Self::Beside => "beside",
             Self::Close => "close",
             Self::Optimize => "optimize",
+            Self::Compact => "compact",
         }
     }
 }
@@ -92,6 +96,7 @@ impl Workload {
             "put,checkpoint,put,checkpoint,put,checkpoint",
             "insert,beside,delete,checkpoint,close",
             "insert,checkpoint,optimize,insert,optimize,delete,optimize,close",
+            "insert,insert,compact,delete,compact,insert,compact,close",
             "insert,tend,insert,tend,insert,insert,put,tend,put",
             "buffered,insert,buffered,insert,buffered,buffered,insert,buffered",
             "insert,insert,insert,insert,insert,buffered,buffered,close",
@@ -118,7 +123,7 @@ impl FromStr for Workload {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let op = |text: &str| {
-            let mut all = Op::ALL.into_iter().chain([Op::Optimize]);
+            let mut all = Op::ALL.into_iter().chain([Op::Optimize, Op::Compact]);
             let found = all.find(|op| op.text() == text);
             found.ok_or_else(|| format!("`{text}` is not an operation"))
         };
