@@ -5,7 +5,7 @@
 
 use std::mem::{swap, take};
 
-use crate::allowed::Passing;
+use crate::allowed::{Passing, PassingRows};
 use crate::context::Beam;
 use crate::exact::Nearest;
 use crate::kernel::Kernel;
@@ -27,26 +27,18 @@ pub(crate) fn by_space<P: Space>(
     beam: &mut Beam,
     keys: &mut Vec<Key>,
 ) {
-    let Beam { via: block, fresh: next, effort, .. } = beam;
     let mut nearest = Nearest::reuse(take(keys), most, passing.count() as usize);
-    let mut rows = passing.rows();
-    next.clear();
-    loop {
-        swap(block, next);
-        rows.take(BLOCK, next);
-        for &row in &*next {
+    let mut blocks = Blocks::new(passing, beam);
+    while blocks.advance() {
+        for &row in &*blocks.next {
             space.prefetch(row);
         }
-        space.each(aim, block, |key| nearest.offer_key(key));
-        if next.is_empty() {
-            break;
-        }
+        space.each(aim, blocks.block, |key| nearest.offer_key(key));
     }
     *keys = nearest.into_sorted();
-    effort.distances = effort.distances.saturating_add(passing.count());
     #[cfg(feature = "counters")]
     {
-        effort.bytes += u64::from(passing.count()) * space.row_len_bytes() as u64;
+        beam.effort.bytes += u64::from(passing.count()) * space.row_len_bytes() as u64;
     }
 }
 
@@ -60,28 +52,53 @@ pub(crate) fn by_vectors(
     beam: &mut Beam,
     (keys, distances): (&mut Vec<Key>, &mut Vec<f32>),
 ) {
-    let Beam { via: block, fresh: next, effort, .. } = beam;
     let mut nearest = Nearest::reuse(take(keys), most, passing.count() as usize);
-    let mut left = passing.rows();
-    next.clear();
-    loop {
-        swap(block, next);
-        left.take(BLOCK, next);
-        for &row in &*next {
+    let mut blocks = Blocks::new(passing, beam);
+    while blocks.advance() {
+        for &row in &*blocks.next {
             prefetch(rows.row(row));
         }
-        kernel.distances(query, rows, block, distances);
-        for (&row, &distance) in block.iter().zip(&*distances) {
+        kernel.distances(query, rows, blocks.block, distances);
+        for (&row, &distance) in blocks.block.iter().zip(&*distances) {
             nearest.offer(distance, row);
-        }
-        if next.is_empty() {
-            break;
         }
     }
     *keys = nearest.into_sorted();
-    effort.distances = effort.distances.saturating_add(passing.count());
     #[cfg(feature = "counters")]
     {
-        effort.bytes += u64::from(passing.count()) * size_of_val(query) as u64;
+        beam.effort.bytes += u64::from(passing.count()) * size_of_val(query) as u64;
+    }
+}
+
+/// The rows that pass, a block at a time. What is done with them is left to the sweep: code takes
+/// on the instruction set of the function it stands in, and a closure is a function of its own.
+struct Blocks<'a> {
+    left: PassingRows<'a>,
+    /// To be scored; none at first.
+    block: &'a mut Vec<u32>,
+    /// To be asked for; none at last.
+    next: &'a mut Vec<u32>,
+    is_last: bool,
+}
+
+impl<'a> Blocks<'a> {
+    /// Before the first of them. Every row that passes counts as a distance.
+    fn new(passing: Passing<'a>, beam: &'a mut Beam) -> Self {
+        let Beam { via: block, fresh: next, effort, .. } = beam;
+        effort.distances = effort.distances.saturating_add(passing.count());
+        next.clear();
+        Self { left: passing.rows(), block, next, is_last: false }
+    }
+
+    /// Goes on by a block; false at the end.
+    #[inline(always)]
+    fn advance(&mut self) -> bool {
+        if self.is_last {
+            return false;
+        }
+        swap(self.block, self.next);
+        self.left.take(BLOCK, self.next);
+        self.is_last = self.next.is_empty();
+        true
     }
 }

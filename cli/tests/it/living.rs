@@ -2,20 +2,7 @@
 
 use serde_json::json;
 
-use crate::program::{Place, components, gannet, on_each_backend, u8bin};
-
-/// 300 rows of 16 dimensions.
-fn base() -> Vec<u8> {
-    u8bin(16, &components(1, 300 * 16))
-}
-
-/// A place whose database has these rows in collection `c`.
-fn imported() -> Place {
-    let place = Place::new();
-    let file = place.file("base.u8bin", &base());
-    place.import(&file, "l2", &["--batch", "100"]);
-    place
-}
+use crate::program::{gannet, imported, on_each_backend, small_base, u8bin};
 
 #[test]
 fn an_import_with_upsert_replaces_rows_and_inserts_those_that_are_missing() {
@@ -23,7 +10,7 @@ fn an_import_with_upsert_replaces_rows_and_inserts_those_that_are_missing() {
         let place = imported();
         let (db, import) = (&place.db, ["--collection", "c", "--metric", "l2", "--json"]);
         gannet(&["delete", "--db", db, "--collection", "c", "7", "8"]).good();
-        let file = place.file("again.u8bin", &base());
+        let file = place.file("again.u8bin", &u8bin(16, &small_base()));
         let upsert = [&["import", "--db", db, &file, "--upsert"][..], &import].concat();
         let answer = gannet(&upsert).json();
         assert_eq!((&answer["imported"], &answer["rows"]), (&json!(300), &json!(300)));

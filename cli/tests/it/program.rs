@@ -156,6 +156,22 @@ impl Place {
     }
 }
 
+/// Dimensions of the rows of [`small_base`].
+pub(crate) const DIMS: usize = 16;
+
+/// The components of 300 rows.
+pub(crate) fn small_base() -> Vec<u8> {
+    components(1, 300 * DIMS)
+}
+
+/// A place whose database has these rows in collection `c`, imported 100 a batch.
+pub(crate) fn imported() -> Place {
+    let place = Place::new();
+    let file = place.file("base.u8bin", &u8bin(16, &small_base()));
+    place.import(&file, "l2", &["--batch", "100"]);
+    place
+}
+
 pub(crate) fn text_of(path: &Path) -> String {
     path.to_str().expect("temporary directories have plain names").to_string()
 }

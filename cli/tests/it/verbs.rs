@@ -5,22 +5,16 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::program::{
-    Place, command, components, fbin, finished, gannet, ivecs, nearest, on_each_backend, text_of,
-    u8bin, vecs,
+    DIMS, Place, command, components, fbin, finished, gannet, imported, ivecs, nearest,
+    on_each_backend, small_base, text_of, u8bin, vecs,
 };
 
-const DIMS: usize = 16;
-
-fn small_base() -> Vec<u8> {
-    components(1, 300 * DIMS)
-}
-
-/// A place whose database has 300 rows in collection `c`, imported 100 a batch.
-fn imported() -> Place {
-    let place = Place::new();
-    let file = place.file("base.u8bin", &u8bin(16, &small_base()));
-    place.import(&file, "l2", &["--batch", "100"]);
-    place
+/// A place with rows, a file that asks for the first of them, and where what is found may go.
+fn asked() -> (Place, String, String) {
+    let place = imported();
+    let queries = place.file("queries.u8bin", &u8bin(16, &small_base()[..DIMS]));
+    let out = text_of(&place.path("found.ivecs"));
+    (place, queries, out)
 }
 
 /// Arguments of a search of collection `c`.
@@ -323,11 +317,7 @@ fn vectors_come_back_by_their_row_number() {
 #[test]
 fn search_finds_the_rows_of_a_file_of_ids_alone() {
     on_each_backend(|| {
-        let place = imported();
-        let base = small_base();
-        let queries = place.file("queries.u8bin", &u8bin(16, &base[..DIMS]));
-        let out = place.path("found.ivecs");
-        let out_text = text_of(&out);
+        let (place, queries, out) = asked();
         // Row 0 is the query; 999 and `seven` are not there.
         for (ids, found) in [
             ("0\n5\n7\n", vec![0, 5, 7]),
@@ -338,7 +328,7 @@ fn search_finds_the_rows_of_a_file_of_ids_alone() {
         ] {
             let file = place.file("ids.txt", ids.as_bytes());
             for more in [&["--ef", "16"][..], &["--exact"], &["--recall", "0.9"]] {
-                let args = [&["--ids", &file, "--out", &out_text, "--json"], more].concat();
+                let args = [&["--ids", &file, "--out", &out, "--json"], more].concat();
                 let answer = gannet(&search(&place, &queries, &args)).json();
                 let result = &answer["results"][0];
                 assert_eq!(result["passing"], found.len(), "{ids:?}");
@@ -366,12 +356,8 @@ fn search_finds_the_rows_of_a_file_of_ids_alone() {
 #[test]
 fn a_deleted_row_is_not_found_again() {
     on_each_backend(|| {
-        let place = imported();
-        let base = small_base();
-        let queries = place.file("queries.u8bin", &u8bin(16, &base[..DIMS]));
-        let out = place.path("found.ivecs");
-        let out_text = text_of(&out);
-        let more = ["--k", "1", "--ef", "64", "--out", &out_text];
+        let (place, queries, out) = asked();
+        let more = ["--k", "1", "--ef", "64", "--out", &out];
         gannet(&search(&place, &queries, &more)).good();
         assert_eq!(fs::read(&out).unwrap(), ivecs(&[vec![0]]));
         gannet(&["delete", "--db", &place.db, "--collection", "c", "0"]).good();

@@ -123,27 +123,32 @@ pub(crate) fn compact<S: Storage>(db: &Database<S>) -> Result<CompactReport, Che
 }
 
 /// The newest segment of the log, by its number.
-pub(crate) fn last_segment(disk: &impl Disk) -> u32 {
-    let files = disk.open().expect("free").list().expect("lists");
+pub(crate) fn last_segment(storage: &impl Storage) -> u32 {
+    let files = storage.list().expect("lists");
     let names = files.iter().filter_map(|file| file.name.as_str().strip_prefix("log-"));
     names.map(|digits| digits.parse().expect("a number")).max().expect("a log")
 }
 
 /// Whether a file is part of the log, or kept for it: threads of a database make these ahead of
 /// need.
-pub(crate) fn is_of_log(name: &FileName) -> bool {
-    name.as_str().starts_with("log-") || name.as_str() == "reserve"
+pub(crate) fn is_of_log(name: &str) -> bool {
+    name.starts_with("log-") || name == "reserve"
 }
 
 /// Every file but those, by name.
 pub(crate) fn apart_from_log(disk: &impl Disk) -> BTreeMap<String, Vec<u8>> {
-    let storage = disk.open().expect("free");
-    let files = storage.list().expect("lists").into_iter().filter(|file| !is_of_log(&file.name));
-    let bytes = |name: &FileName| {
-        let file = storage.open_sealed(name).expect("opens");
-        file.view(0..file.len_bytes()).expect("reads").to_vec()
+    let mut files = files(&disk.open().expect("free"));
+    files.retain(|name, _| !is_of_log(name));
+    files
+}
+
+/// Every file, by name.
+pub(crate) fn files(storage: &impl Storage) -> BTreeMap<String, Vec<u8>> {
+    let read = |name: FileName| {
+        let file = storage.open_sealed(&name).expect("opens");
+        (name.to_string(), file.view(0..file.len_bytes()).expect("reads").to_vec())
     };
-    files.map(|file| (file.name.to_string(), bytes(&file.name))).collect()
+    storage.list().expect("lists").into_iter().map(|meta| read(meta.name)).collect()
 }
 
 /// Name of a segment of the log.

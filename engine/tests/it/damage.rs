@@ -110,7 +110,7 @@ fn a_lost_file_is_refused_or_made_up_for_and_never_a_wrong_answer() {
     fn on(disk: &impl Disk) {
         let contents = example(disk);
         let names: Vec<_> = files(disk).into_iter().map(|(name, _)| name).collect();
-        let last = segment(last_segment(disk));
+        let last = segment(last_segment(&disk.open().unwrap()));
         let mut refused = Vec::new();
         for name in &names {
             let copy = disk.copy();
@@ -134,7 +134,7 @@ fn a_lost_file_is_refused_or_made_up_for_and_never_a_wrong_answer() {
 fn a_cut_or_grown_file_is_refused_or_made_up_for() {
     fn on(disk: &impl Disk) {
         let contents = example(disk);
-        let last = segment(last_segment(disk));
+        let last = segment(last_segment(&disk.open().unwrap()));
         for (name, len) in files(disk) {
             for new_len in
                 (0..=len + BLOCK_SIZE as u64).step_by(BLOCK_SIZE).filter(|&new| new != len)
@@ -165,14 +165,10 @@ fn damage_last_commit<D: Disk>(
     let mut batch = WriteBatch::new();
     batch.put("kv", b"last", b"commit");
     db.commit(batch).unwrap();
-    let last = db.stats().unwrap().files.into_iter().filter_map(|file| {
-        file.name.as_str().strip_prefix("log-").map(|digits| digits.parse().unwrap())
-    });
-    let last = last.max().unwrap();
+    let log = segment(last_segment(db.storage()));
     then(disk, &db);
     drop(db);
     let killed = disk.copy();
-    let log = segment(last);
     edit(&killed.open().unwrap(), &log, BLOCK_SIZE as u64, |block| block[70] ^= 1);
     Database::open(killed.open().unwrap(), config(4)).map(drop)
 }

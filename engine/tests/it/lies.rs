@@ -43,8 +43,8 @@ fn a_segment_header_whose_sync_failed_is_not_believed() {
 fn a_missing_segment_is_damage_also_before_a_spare_one() {
     fn on(disk: &impl Disk) {
         example(disk);
-        let last = last_segment(disk);
         let storage = disk.open().unwrap();
+        let last = last_segment(&storage);
         storage.remove(&segment(last)).unwrap();
         drop(storage.create(&segment(last + 1), 16 << 10).unwrap());
         let refused = Database::open(storage, config(2)).expect_err("records are lost");
@@ -61,8 +61,8 @@ fn a_missing_segment_is_damage_also_before_a_spare_one() {
 fn a_segment_of_absurd_length_is_refused_unread() {
     fn on(disk: &impl Disk) {
         example(disk);
-        let next = segment(last_segment(disk) + 1);
         let storage = disk.open().unwrap();
+        let next = segment(last_segment(&storage) + 1);
         drop(storage.create(&next, 64 << 30).unwrap());
         let refused = Database::open(storage, config(2)).expect_err("too long");
         assert!(matches!(refused, OpenError::Corrupt(c) if c.damage == Damage::Length));

@@ -1,26 +1,18 @@
 //! Replay in parallel, and a log that is ended before damage because that was asked for.
 
 use crate::contents::{
-    Contents, apart_from_log, checkpoint, config, is_of_log, open, params, shown, vector,
+    Contents, apart_from_log, checkpoint, config, files, is_of_log, open, params, shown, vector,
     without_times,
 };
 use crate::disk::{Disk, Folder, on_each_disk};
 use gannet::storage::{
-    BLOCK_SIZE, Durability, ErrorKind, FileName, ReadFile, SealedFile, Storage, Write, WriteFile,
+    BLOCK_SIZE, Durability, ErrorKind, FileName, ReadFile, Storage, Write, WriteFile,
 };
 use gannet::{Config, Database, Id, Lsn, Metric, OpenError, RecoveryMode, WriteBatch};
 use gannet_testkit::sim::{CrashPlan, SimDisk, SimRng};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
-
-fn files(storage: &impl Storage) -> BTreeMap<String, Vec<u8>> {
-    let read = |name: FileName| {
-        let file = storage.open_sealed(&name).unwrap();
-        (name.to_string(), file.view(0..file.len_bytes()).unwrap().to_vec())
-    };
-    storage.list().unwrap().into_iter().map(|meta| read(meta.name)).collect()
-}
 
 fn with_threads(threads: usize) -> Config {
     let mut config = config(99);
@@ -98,7 +90,7 @@ fn told<S: Storage>(db: &Database<S>) -> String {
     for collection in &mut stats.collections {
         (collection.in_graph, collection.leaving) = (0, 0);
     }
-    stats.files.retain(|file| !is_of_log(&file.name));
+    stats.files.retain(|file| !is_of_log(file.name.as_str()));
     (stats.log_segments, stats.log_bytes, stats.file_bytes) = (0, 0, 0);
     format!("{stats:?}")
 }

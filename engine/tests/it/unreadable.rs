@@ -82,7 +82,7 @@ fn a_log_that_cannot_be_read_is_never_taken_for_its_end() {
         drop(db);
         // A name that is a directory is not listed as a file; so cut it to half a block instead.
         // The one that holds the last commit.
-        let last = segment(last_segment(folder));
+        let last = segment(last_segment(&folder.open().unwrap()));
         let log = folder.path().join(last.as_str());
         let file = std::fs::OpenOptions::new().write(true).open(&log).unwrap();
         file.set_len(6000).unwrap();
