@@ -11,7 +11,7 @@ use crate::batch::WriteBatch;
 use crate::config::Durability;
 use crate::database::Core;
 use crate::error::{CommitError, OpenError};
-use crate::sync::{AtomicBool, Condvar, Mutex, Ordering};
+use crate::sync::{AtomicBool, Condvar, Mutex, MutexGuard, Ordering};
 use gannet_hnsw::BuildScratch;
 use gannet_storage::Storage;
 use std::collections::BTreeMap;
@@ -28,6 +28,8 @@ const LIVE_BATCH_ROWS: usize = 64;
 const LIVE_WAIT: Duration = Duration::from_secs(1);
 /// While rows wait, they are looked at again after so long.
 const TICK: Duration = Duration::from_millis(10);
+/// Who wants graphs to stay as they are waits so long for the batch that is being learnt.
+const HOLD_WAIT: Duration = Duration::from_millis(500);
 /// While many rows are learnt, searches get what is done so far this often.
 const LIVE_INSTALL: Duration = Duration::from_millis(50);
 
@@ -38,6 +40,8 @@ pub(crate) struct Indexing {
     state: Mutex<IndexerState>,
     /// The thread sleeps until it is told of something.
     is_idle: AtomicBool,
+    /// Somebody waits for the thread to let go of `one`.
+    is_wanted: AtomicBool,
     /// There is something to learn.
     work: Condvar,
     /// Something was learnt, or will not be.
@@ -67,6 +71,7 @@ impl Indexing {
             one: Mutex::new(()),
             state: Mutex::new(IndexerState::default()),
             is_idle: AtomicBool::new(false),
+            is_wanted: AtomicBool::new(false),
             work: Condvar::new(),
             learnt: Condvar::new(),
             pending_max: pending_max as usize,
@@ -76,6 +81,15 @@ impl Indexing {
     /// Whether the thread is to end.
     pub(crate) fn is_closing(&self) -> bool {
         self.state.lock().is_closing
+    }
+
+    /// Keeps graphs as they are; `None` if somebody changes them for long.
+    pub(crate) fn hold(&self) -> Option<MutexGuard<'_, ()>> {
+        self.is_wanted.store(true, Ordering::SeqCst);
+        // Who has it may be waiting for this checkpoint to make room in the log.
+        let one = self.one.try_lock_for(HOLD_WAIT);
+        self.is_wanted.store(false, Ordering::SeqCst);
+        one
     }
 
     /// Something was learnt.
@@ -203,8 +217,9 @@ impl<S: Storage> Core<S> {
         for id in ids {
             let Some(_one) = self.indexing.one.try_lock() else { return };
             let mut go_on = |_| {
-                let is_closing = self.indexing.is_closing();
-                if is_closing { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                let is_wanted = self.indexing.is_wanted.load(Ordering::SeqCst);
+                let is_over = is_wanted || self.indexing.is_closing();
+                if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             };
             let mut asked = Asked { id, scratch, install: LIVE_INSTALL, upto: u64::MAX };
             if self.learn(&mut asked, &mut go_on).is_break() {

@@ -23,11 +23,10 @@ pub struct CompactReport {
 
 impl<S: Storage> Database<S> {
     /// Makes a checkpoint, as [`checkpoint`](Self::checkpoint) does but of live rows alone, reads
-    /// every byte of it, and only then removes the checkpoint before and the log that led from it: they are kept in case
-    /// the newest is damaged, and there is no such way back until the next checkpoint. Reads and
-    /// commits go on.
-    ///
-    /// Dead rows stay where there is no room for the live ones a second time.
+    /// every byte of it, and only then removes the checkpoint before and the log that led from it:
+    /// they are kept in case the newest is damaged, and there is no such way back until the next
+    /// checkpoint. Reads and commits go on. Dead rows stay where there is no room for the live ones
+    /// a second time.
     ///
     /// `progress` is as that of [`checkpoint`](Self::checkpoint).
     ///

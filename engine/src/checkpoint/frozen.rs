@@ -264,11 +264,12 @@ impl<S: Storage> Drop for Frozen<'_, S> {
         }
         drop(queue);
         let mut state = core.state.write();
+        let mut replaced = Vec::new();
         for frozen in self.collections.drain(..) {
             if self.is_published
                 && let Some(collection) = state.collection_mut(frozen.id())
             {
-                collection.take_saved(frozen);
+                replaced.push(collection.take_saved(frozen));
             }
         }
         let mut to_thaw = Vec::new();
@@ -282,6 +283,7 @@ impl<S: Storage> Drop for Frozen<'_, S> {
             }
         }
         drop(state);
+        drop(replaced);
         for id in to_thaw {
             while core.state.write().keyspace_mut(id).is_some_and(|k| !k.thaw(THAW_STEP)) {}
         }

@@ -76,15 +76,17 @@ pub struct CheckpointReport {
 pub(crate) type OnProgress<'p> = &'p mut dyn FnMut(Progress) -> ControlFlow<()>;
 
 impl<S: Storage> Database<S> {
-    /// Has the graphs learn of all rows that came and went, measures for [`Ef::Auto`](crate::Ef::Auto) those
-    /// that never were or have grown by a quarter since, writes what has changed to sealed files,
-    /// publishes that state, and removes what it and the checkpoint before it do not need. Reads
-    /// and commits go on; commits wait while the log changes to a new segment
+    /// Has the graphs learn of all rows that came and went, measures for
+    /// [`Ef::Auto`](crate::Ef::Auto) those that never were or have grown by a quarter since, writes
+    /// what has changed to sealed files, publishes that state, and removes what it and the
+    /// checkpoint before it do not need. A collection of which a third is dead rows is written anew
+    /// without them. Reads and commits go on; commits wait while the log changes to a new segment
     /// ([`pause`](CheckpointReport::pause)). Does nothing where nothing has changed.
     ///
     /// What is committed meanwhile may or may not be in the checkpoint. One is made at a time:
     /// others wait. Memory beyond that of the state: 1 MiB, what changes of the graphs while they
-    /// learn, and the changes of keys that are made meanwhile, a second time.
+    /// learn, the changes of keys that are made meanwhile, a second time, and what is live of a
+    /// collection that is written anew.
     ///
     /// `progress` is called now and then and may break while rows are being indexed and graphs
     /// measured: those done stay searchable through the graph, and this checkpoint is not made. It
@@ -111,8 +113,8 @@ impl<S: Storage> Core<S> {
         go_on: &dyn Fn() -> Result<(), CheckpointError>,
     ) -> Result<CheckpointReport, CheckpointError> {
         let is_due = self.state.read().collections().any(|found| found.is_to_merge(Merge::Much));
-        // Where a graph is being changed, the next checkpoint merges.
-        let one = if is_due { self.indexing.one.try_lock() } else { None };
+        // Where a graph is being changed for long, the next checkpoint merges.
+        let one = if is_due { self.indexing.hold() } else { None };
         let merge = if one.is_some() { Merge::Much } else { Merge::None };
         self.checkpoint_merging(merge, progress, go_on)
     }

@@ -115,11 +115,14 @@ impl<V: Deref<Target = [u8]>> LiveCollection<V> {
     }
 
     /// A checkpoint is published: goes on with what was merged, if it was, and with its files. The
-    /// graph has not changed since then.
-    pub(crate) fn take_saved(&mut self, frozen: FrozenCollection<V>) {
+    /// graph has not changed since then. Gives back what it replaces, for the caller to drop where
+    /// nobody waits.
+    pub(crate) fn take_saved(&mut self, frozen: FrozenCollection<V>) -> [Arc<Collection<V>>; 2] {
         let FrozenCollection { collection, mut numbers, merged, saved, graph_version, .. } = frozen;
         self.saved = saved;
-        let Some(Merged { kept, mut index, before, .. }) = merged else { return };
+        let Some(Merged { kept, mut index, before, .. }) = merged else {
+            return [collection, Arc::clone(&self.now)];
+        };
         assert_eq!(graph_version, self.graph_version, "a graph changed while it was merged");
         let now = &*self.now;
         let mut next = (*collection).clone();
@@ -137,7 +140,7 @@ impl<V: Deref<Target = [u8]>> LiveCollection<V> {
             self.changes.rename(|row| kept.renamed(row));
         }
         (self.index, self.numbers) = (index, numbers);
-        self.now = Arc::new(next);
+        [before, std::mem::replace(&mut self.now, Arc::new(next))]
     }
 }
 

@@ -41,6 +41,11 @@ impl<T> Mutex<T> {
         let guard = self.0.try_lock().ok()?;
         Some(MutexGuard { mutex: self, guard: Some(guard) })
     }
+
+    /// Time does not pass: it is free now, or not in time.
+    pub(crate) fn try_lock_for(&self, _: Duration) -> Option<MutexGuard<'_, T>> {
+        self.try_lock()
+    }
 }
 
 impl<T> MutexGuard<'_, T> {

@@ -70,8 +70,8 @@ fn newest_graph(disk: &SimDisk) -> Vec<u8> {
 }
 
 /// Commits of all kinds, kills, checkpoints that leave out dead rows or do not, work of the indexer
-/// and of the optimizer, as a seed has it. After a kill the graph comes to what it was, byte for byte, and everything acknowledged
-/// is found.
+/// and of the optimizer, as a seed has it. After a kill the graph comes to what it was, byte for
+/// byte, and everything acknowledged is found.
 #[test]
 fn a_day_of_changes_is_what_a_model_says_and_a_replay_comes_to_the_same_graph() {
     for metric in Metric::ALL {

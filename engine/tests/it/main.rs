@@ -31,6 +31,7 @@ mod recovery;
 mod refused;
 mod reopen;
 mod salvage;
+mod salvage_history;
 mod salvage_places;
 mod same_bytes;
 mod scanning;

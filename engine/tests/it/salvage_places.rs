@@ -2,7 +2,8 @@
 
 use crate::contents::{config, example, open, shown};
 use crate::disk::{Disk, Folder, on_each_disk};
-use crate::salvage::{history, run};
+use crate::salvage::run;
+use crate::salvage_history::history;
 use gannet::storage::{MemStorage, Storage};
 use gannet::{Database, SalvageError, verify_storage};
 use gannet_testkit::sim::SimDisk;
