@@ -211,7 +211,7 @@ impl<S: Storage> Database<S> {
         };
         let found = &*now;
         let passing = match filter.map(|filter| &filter.kind) {
-            Some(Kind::Predicate(passes)) => Some(found.passing(&**passes)),
+            Some(Kind::Predicate(passes)) => Some(Arc::new(found.passing(&**passes))),
             _ => passing,
         };
         let prepared = queries.iter().map(|query| prepare(found, query));
@@ -221,7 +221,7 @@ impl<S: Storage> Database<S> {
             hits: neighbors.iter().map(hit).collect(),
             how,
         };
-        let searched = Searched { collection: found, passing: passing.as_ref(), k: options.k };
+        let searched = Searched { collection: found, passing: passing.as_deref(), k: options.k };
         let Some(ef) = beam(found, options) else {
             let (lists, how) = searched.exact(&prepared, core.executor());
             return Ok(lists.iter().map(|list| answer(list, how)).collect());

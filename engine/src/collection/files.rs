@@ -2,12 +2,12 @@
 //! the graph is still to learn, the graph (`docs/FORMAT.md`, chapters Rows file, Dead file, Graph
 //! file). `frozen` writes them.
 
-use super::Collection;
 use super::changes::Changes;
 use super::ids::IdIndex;
 use super::live::LiveCollection;
 use super::numbers::Numbers;
 use super::rows::RowStore;
+use super::{Collection, next_stamp};
 use crate::codec::Reader;
 use crate::damage::Damage;
 use crate::error::{OpenError, with_causes};
@@ -112,6 +112,7 @@ impl<V: Deref<Target = [u8]>> LiveCollection<V> {
         }
         now.live = (0..row_count).filter(|row| !dead.contains(*row)).collect();
         now.joining = now.live.clone();
+        now.stamp = next_stamp();
         live.index = IdIndex::new(&now.ids, &now.live).map_err(|row| {
             let file = entry.rows.iter().rfind(|rows| rows.first_row <= row);
             let file = file.expect("every row came from a file");

@@ -4,12 +4,12 @@
 //! Keeps what a committed record does to a collection. A state that somebody holds is copied before
 //! it is changed, which copies no rows; one that nobody holds is changed in place.
 
-use super::Collection;
 use super::changes::{Changes, Step};
 use super::files::SavedCollection;
 use super::ids::IdIndex;
 use super::memory::CollectionMemory;
 use super::numbers::Numbers;
+use super::{Collection, next_stamp};
 use crate::id::Id;
 use gannet_hnsw::{
     BuildScratch, Executor, Graph, Metric, Params, RowSet, batch_changes, check_binary,
@@ -155,6 +155,7 @@ impl<V: Deref<Target = [u8]>> LiveCollection<V> {
             self.bury(before);
         }
         let now = Arc::make_mut(&mut self.now);
+        now.stamp = next_stamp();
         now.live.insert(row);
         if !mutant!("waiting-rows-not-found") {
             now.joining.insert(row);
@@ -186,6 +187,7 @@ impl<V: Deref<Target = [u8]>> LiveCollection<V> {
     /// A live row is dead.
     fn bury(&mut self, row: u32) {
         let now = Arc::make_mut(&mut self.now);
+        now.stamp = next_stamp();
         now.live.remove(row);
         if now.graph.contains(row) {
             now.leaving.insert(row);

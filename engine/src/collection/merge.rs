@@ -8,7 +8,7 @@ use super::changes::Changes;
 use super::frozen::FrozenCollection;
 use super::ids::IdIndex;
 use super::numbers::Numbers;
-use super::{Collection, LiveCollection, SavedCollection};
+use super::{Collection, LiveCollection, SavedCollection, next_stamp};
 use gannet_hnsw::RowSet;
 use std::convert::Infallible;
 use std::ops::Deref;
@@ -95,6 +95,7 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
     fn take_sets(&mut self, from: &Self, kept: &Kept) {
         let renamed = |set| kept.renamed_set(set, from.row_count());
         self.next_id = from.next_id;
+        self.stamp = next_stamp();
         self.live = renamed(&from.live);
         self.joining = renamed(&from.joining);
         self.leaving = renamed(&from.leaving);

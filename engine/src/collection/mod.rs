@@ -33,6 +33,7 @@ use ids::{IdIndex, Ids};
 use paged::Paged;
 use rows::RowStore;
 use std::ops::Deref;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// One collection at one moment. `V` is the storage's view of a sealed file.
 pub(crate) struct Collection<V> {
@@ -47,11 +48,19 @@ pub(crate) struct Collection<V> {
     next_id: u64,
     /// Rows that were neither deleted nor replaced.
     live: RowSet,
+    /// Tells its rows, ids and live ones from those of any other state of any collection.
+    stamp: u64,
     /// Live rows that the graph does not hold yet.
     joining: RowSet,
     /// Rows of the graph that are not live any more.
     leaving: RowSet,
     graph: Graph,
+}
+
+/// A number that no collection had before, in this process.
+fn next_stamp() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// Cheap beside its size: rows, ids and graph are shared, a page or a chunk that one of them writes
@@ -67,6 +76,7 @@ impl<V> Clone for Collection<V> {
             ids: self.ids.clone(),
             next_id: self.next_id,
             live: self.live.clone(),
+            stamp: self.stamp,
             joining: self.joining.clone(),
             leaving: self.leaving.clone(),
             graph: self.graph.clone(),
@@ -84,6 +94,7 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
             ids: Ids::default(),
             next_id: 0,
             live: RowSet::new(),
+            stamp: next_stamp(),
             joining: RowSet::new(),
             leaving: RowSet::new(),
             graph: Graph::new(params.clone()),

@@ -6,24 +6,26 @@ use crate::filter::{Filter, Kind};
 use crate::id::Id;
 use gannet_hnsw::RowSet;
 use std::ops::Deref;
+use std::sync::Arc;
 
 impl<V: Deref<Target = [u8]>> LiveCollection<V> {
     /// The live rows of the ids of a filter, in the graph or not; `None` where it has a predicate
     /// in their place, which [`Collection::passing`] asks with no lock held.
-    pub(crate) fn passing(&self, filter: &Filter) -> Option<RowSet> {
-        match &filter.kind {
-            Kind::Ids(wanted) => Some(wanted.iter().filter_map(|id| self.row_of(id)).collect()),
-            Kind::Bitmap(wanted) => {
+    pub(crate) fn passing(&self, filter: &Filter) -> Option<Arc<RowSet>> {
+        let find: &dyn Fn() -> RowSet = match &filter.kind {
+            Kind::Ids(wanted) => &|| wanted.iter().filter_map(|id| self.row_of(id)).collect(),
+            Kind::Bitmap(wanted) => &|| {
                 let contains = |id| u32::try_from(id).is_ok_and(|id| wanted.contains(id));
                 let ids = wanted.iter().map(u64::from);
-                Some(of_integers(&self.now, &self.index, wanted.len(), ids, contains))
-            }
-            Kind::Treemap(wanted) => {
+                of_integers(&self.now, &self.index, wanted.len(), ids, contains)
+            },
+            Kind::Treemap(wanted) => &|| {
                 let contains = |id| wanted.contains(id);
-                Some(of_integers(&self.now, &self.index, wanted.len(), wanted.iter(), contains))
-            }
-            Kind::Predicate(_) => None,
-        }
+                of_integers(&self.now, &self.index, wanted.len(), wanted.iter(), contains)
+            },
+            Kind::Predicate(_) => return None,
+        };
+        Some(filter.rows(self.now.stamp, find))
     }
 }
 

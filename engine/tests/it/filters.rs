@@ -1,6 +1,6 @@
 //! Filtered searches against looking at each row: every kind of filter, deleted and waiting rows.
 
-use crate::contents::{checkpoint, config, open};
+use crate::contents::{checkpoint, compact, config, open};
 use crate::disk::{Disk, on_each_disk};
 use gannet::roaring::{RoaringBitmap, RoaringTreemap};
 use gannet::{
@@ -72,16 +72,26 @@ impl Model {
         distances
     }
 
-    /// Searches by every filter that says `passing`: all find the same, with and without a walk.
     fn check(&self, passing: &BTreeSet<Id>, query: &[f32], k: usize) -> SearchPlan {
+        self.check_by(&filters(passing), passing, query, k)
+    }
+
+    /// Searches by filters that say `passing`: all find the same, with and without a walk.
+    fn check_by(
+        &self,
+        filters: &[Filter],
+        passing: &BTreeSet<Id>,
+        query: &[f32],
+        k: usize,
+    ) -> SearchPlan {
         let live = self.vectors.keys().filter(|id| passing.contains(*id)).count();
         let truth = self.truth(query, k, passing);
         let distances = |hits: &[Hit]| hits.iter().map(|hit| hit.distance).collect::<Vec<_>>();
         let mut options = SearchOptions::new(k);
         options.ef = Ef::Fixed(200);
         let mut answers = Vec::new();
-        for filter in filters(passing) {
-            options.filter = Some(filter);
+        for filter in filters {
+            options.filter = Some(filter.clone());
             options.exact = true;
             let exact = self.db.search("c", query, &options).unwrap();
             assert_eq!(distances(&exact), truth, "{options:?}");
@@ -168,6 +178,43 @@ fn every_filter_finds_what_looking_at_each_row_finds() {
         }
     }
     assert!(plans.contains_key("Exact") && plans.contains_key("Codes"), "{plans:?}");
+}
+
+/// One that is kept stands for other rows when rows come, go, move or are called otherwise, in
+/// another collection, and in another database.
+#[test]
+fn a_filter_that_is_kept_says_what_is_there_now() {
+    let mut random = Random(5);
+    let disk = SimDisk::new();
+    let mut models = [Model::new(&disk), Model::new(&SimDisk::new())];
+    let passing: BTreeSet<Id> =
+        (0..1200).filter(|_| random.below(3) > 0).map(|id| id_of(0, id)).collect();
+    let kept = filters(&passing);
+    for step in 0..12 {
+        for model in &mut models {
+            let some: Vec<u64> = (0..60).map(|_| random.below(100 * (step + 1))).collect();
+            match step % 4 {
+                0 | 1 => model.upsert((100 * step..100 * step + 100).map(Id::Int), &mut random),
+                2 => model.delete(some.into_iter().map(Id::Int)),
+                _ => {
+                    let moved: BTreeSet<Id> = some.into_iter().map(Id::Int).collect();
+                    model.upsert(moved, &mut random);
+                }
+            }
+            model.check_by(&kept, &passing, &random.vector(), 10);
+            if step % 4 == 3 {
+                compact(&model.db).unwrap();
+                assert_eq!(model.db.collection("c").unwrap().dead, 0);
+            }
+        }
+        for model in &models {
+            model.check_by(&kept, &passing, &random.vector(), 10);
+        }
+    }
+    let [Model { db, vectors }, _] = models;
+    drop(db);
+    let model = Model { db: open(&disk, 2), vectors };
+    model.check_by(&kept, &passing, &random.vector(), 10);
 }
 
 #[test]
