@@ -69,8 +69,9 @@ impl Filter {
         Self::of(Kind::Ids(ids.into_iter().collect()))
     }
 
-    /// The rows whose ids are integers of a set, below 2^32. Cost, where it is found out: a step for
-    /// each where ids are row numbers; else a lookup each, or one for each row, whichever are fewer.
+    /// The rows whose ids are integers of a set, below 2^32. Cost, where it is found out: a step
+    /// for each where ids are row numbers; else a lookup each, or one for each row, whichever are
+    /// fewer.
     #[must_use]
     pub fn bitmap(ids: RoaringBitmap) -> Self {
         Self::of(Kind::Bitmap(Arc::new(ids)))
