@@ -114,9 +114,10 @@ pub struct Config {
     /// graph is optimized by itself, as [`Database::optimize`](crate::Database::optimize) does;
     /// above 0 and below 1.
     pub recall_target: Option<f32>,
-    /// Threads of parallel loops (log scan, graph building, checks); 0 means one a core. 1 means
-    /// that everything runs on the caller's thread, also what else a thread of the database does:
-    /// see [`Database::tend`](crate::Database::tend).
+    /// Threads of parallel loops (log scan, graph building, checks); 0 means one a core. While
+    /// graphs learn beside commits and nobody waits for it, one fewer than that do, and give way to
+    /// others (Linux: nice 10). 1 means that everything runs on the caller's thread, also what else
+    /// a thread of the database does: see [`Database::tend`](crate::Database::tend).
     pub threads: usize,
     /// What damage to the log means when the database is opened.
     pub recovery: RecoveryMode,

@@ -83,6 +83,11 @@ impl Indexing {
         self.state.lock().is_closing
     }
 
+    /// Whether somebody waits until fewer rows do.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.state.lock().waiters > 0
+    }
+
     /// Keeps graphs as they are; `None` if somebody changes them for long.
     pub(crate) fn hold(&self) -> Option<MutexGuard<'_, ()>> {
         self.is_wanted.store(true, Ordering::SeqCst);
@@ -221,7 +226,8 @@ impl<S: Storage> Core<S> {
                 let is_over = is_wanted || self.indexing.is_closing();
                 if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             };
-            let mut asked = Asked { id, scratch, install: LIVE_INSTALL, upto: u64::MAX };
+            let install = LIVE_INSTALL;
+            let mut asked = Asked { id, scratch, install, upto: u64::MAX, is_behind: true };
             if self.learn(&mut asked, &mut go_on).is_break() {
                 return;
             }
@@ -251,9 +257,9 @@ impl<S: Storage> Core<S> {
         drop(state);
         let many = LIVE_BATCH_ROWS.min(self.indexing.pending_max / 2).max(1);
         let is_due = count >= many || now.saturating_sub(since) >= LIVE_WAIT;
-        // Who opens a database to read it finds it as it was.
+        // Who opens a database to read it finds it as it was. A checkpoint ends the active segment.
         let may_write =
-            || self.is_in_memory() || is_waited_for || self.queue.lock().writer.log.is_writing();
+            || self.is_in_memory() || is_waited_for || self.queue.lock().writer.log.has_begun();
         is_due && may_write()
     }
 
@@ -305,7 +311,8 @@ impl<S: Storage> Core<S> {
     fn learn_now(&self, id: u32) {
         let Some(_one) = self.indexing.one.try_lock() else { return };
         let mut scratch = BuildScratch::new();
-        let mut asked = Asked { id, scratch: &mut scratch, install: LIVE_INSTALL, upto: u64::MAX };
+        let (scratch, install) = (&mut scratch, LIVE_INSTALL);
+        let mut asked = Asked { id, scratch, install, upto: u64::MAX, is_behind: false };
         // Without the cut, whole batches are learnt all the same.
         _ = self.cut(id);
         _ = self.learn(&mut asked, &mut |_| ControlFlow::Continue(()));

@@ -23,6 +23,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) install: Duration,
     /// No more than the entries before this one.
     pub(crate) upto: u64,
+    /// On threads that give way, unless somebody waits for it.
+    pub(crate) is_behind: bool,
 }
 
 /// How far learning is.
@@ -52,7 +54,6 @@ impl<S: Storage> Core<S> {
         asked: &mut Asked<'_>,
         go_on: &mut dyn FnMut(Learnt) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        let executor = self.executor();
         let mut work = None;
         let mut installed = self.clock.now();
         let mut flow = ControlFlow::Continue(());
@@ -61,6 +62,7 @@ impl<S: Storage> Core<S> {
                 break;
             };
             let (graph, done) = work.get_or_insert_with(|| (collection.graph().clone(), 0));
+            let executor = if asked.is_behind { self.executor_behind() } else { self.executor() };
             match step {
                 Step::Batch { joins, leaves } => {
                     collection.with_rows(|rows| {
@@ -165,7 +167,9 @@ impl<S: Storage> Core<S> {
             // What is committed meanwhile is left to whoever comes next.
             let upto = self.waiting(id).last;
             let mut learn = |upto| {
-                let mut asked = Asked { id, scratch: &mut scratch, install: ASKED_INSTALL, upto };
+                let scratch = &mut scratch;
+                let mut asked =
+                    Asked { id, scratch, install: ASKED_INSTALL, upto, is_behind: false };
                 let learnt = self.learn(&mut asked, &mut go_on);
                 learnt.continue_value().ok_or(CheckpointError::Cancelled)
             };
@@ -182,6 +186,13 @@ impl<S: Storage> Core<S> {
             }
         }
         Ok(done)
+    }
+
+    /// Threads for what nobody waits for, or others where somebody does or there are none.
+    fn executor_behind(&self) -> &Executor {
+        let is_waited_for = self.indexing.is_waited_for();
+        let behind = self.workers.behind().ok().filter(|_| !is_waited_for);
+        behind.unwrap_or_else(|| self.executor())
     }
 
     fn waiting(&self, id: u32) -> Waiting {

@@ -85,6 +85,8 @@ pub(crate) struct LogWriter<S: Storage> {
     next_segment_bytes: u64,
     next_number: u64,
     active: Option<ActiveSegment<S>>,
+    /// A segment was begun, now active or not.
+    has_begun: bool,
     spare: Option<SpareSegment<S>>,
     /// Makes long bodies shorter, where that was asked for.
     packer: Option<Packer>,
@@ -173,6 +175,7 @@ impl<S: Storage> LogWriter<S> {
             next_segment_bytes: FIRST_SEGMENT_BYTES.min(settings.segment_bytes_max),
             next_number,
             active: None,
+            has_begun: false,
             spare: None,
             packer: settings.compresses.then(Packer::default),
             end,
@@ -215,6 +218,11 @@ impl<S: Storage> LogWriter<S> {
     /// Whether there is an active segment.
     pub(crate) fn is_writing(&self) -> bool {
         self.active.is_some()
+    }
+
+    /// Whether anything was written since the log was opened.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.has_begun
     }
 
     /// Gives numbers to records that are not to be written.
@@ -283,6 +291,7 @@ impl<S: Storage> LogWriter<S> {
         let segment = segment.map_err(AppendError::before_writing)?;
         let len_bytes = segment.len_bytes;
         self.active = Some(segment);
+        self.has_begun = true;
         Ok(len_bytes)
     }
 

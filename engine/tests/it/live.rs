@@ -1,14 +1,15 @@
 //! Graphs that follow the log: rows are found at once and gone at once, and a replay comes to the
 //! graph that there was.
 
+use crate::committing::HandClock;
 use crate::contents::{checkpoint, compact, config, open, vector};
 use crate::disk::{Disk, on_each_disk};
 use gannet::storage::{ErrorKind, ReadFile, SealedFile, Storage};
 use gannet::{Config, Database, Durability, Id, Metric, Params, SearchOptions, WriteBatch};
-use gannet_testkit::sim::{SimDisk, SimRng};
+use gannet_testkit::sim::{SimDisk, SimRng, SimStorage};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 fn params(metric: Metric) -> Params {
@@ -183,6 +184,44 @@ fn graphs_learn_beside_commits() {
         check(&db, Metric::L2, &model, "opened again");
     }
     on_each_disk!(on);
+}
+
+/// A checkpoint that finds rows waiting ends the segment that was written; they join all the same.
+/// Who only opens a database leaves it as it was.
+#[test]
+fn rows_that_wait_join_after_a_checkpoint_although_nothing_is_committed() {
+    let disk = SimDisk::new();
+    let clock = Arc::new(HandClock::default());
+    let opened = || {
+        let mut config = config(1);
+        config.clock = Arc::<HandClock>::clone(&clock);
+        config.checkpoint_bytes = 64 << 10;
+        Database::open(disk.open().unwrap(), config).unwrap()
+    };
+    let db = opened();
+    db.create_collection("c", params(Metric::L2)).unwrap();
+    let insert = |db: &Database<SimStorage>, ids: std::ops::Range<u64>| {
+        let mut batch = WriteBatch::new();
+        ids.for_each(|id| batch.insert("c", id, &vector(id)));
+        batch.put("k", b"key", &vec![7; 64 << 10]);
+        db.commit(batch).unwrap();
+        db.stats().unwrap().last_lsn
+    };
+    insert(&db, 0..2500);
+    checkpoint(&db);
+    let lsn = insert(&db, 2500..2520);
+    let after = |db: &Database<SimStorage>, millis| {
+        clock.set(millis);
+        db.tend().unwrap();
+        let found = db.stats().unwrap();
+        (found.checkpoint_lsn, found.collections[0].in_graph)
+    };
+    assert_eq!(after(&db, 0), (lsn, 2500), "a checkpoint came before their time");
+    drop(db);
+    let db = opened();
+    assert_eq!([after(&db, 0), after(&db, 2000)], [(lsn, 2500); 2], "only opened");
+    let lsn = insert(&db, 2520..2521);
+    assert_eq!(after(&db, 2500), (lsn, 2521), "the checkpoint came first");
 }
 
 /// No more rows wait than the setting says, whoever commits, with threads and without.
