@@ -143,6 +143,7 @@ impl Graph {
 
     /// Keeps what [`calibrate`](Self::calibrate) measured on this graph, as it was then.
     pub fn set_calibration(&mut self, calibration: Calibration) {
+        self.detach();
         self.calibration = Some(calibration);
     }
 

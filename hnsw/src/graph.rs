@@ -70,6 +70,12 @@ pub struct GraphMemory {
     pub codes: usize,
     /// Codes that links are chosen by where walks compare coarser ones, once rows were taken in.
     pub build_codes: usize,
+    /// Links of layer 0 that are read where the image lies ([`Graph::view`]), not counted above.
+    pub viewed_links: usize,
+    /// The same of the layers above.
+    pub viewed_upper_links: usize,
+    /// The same of codes.
+    pub viewed_codes: usize,
 }
 
 /// Where a search begins.
@@ -200,7 +206,16 @@ impl Graph {
             upper_links: self.upper.memory_bytes() + self.upper_starts.memory_bytes(),
             codes: self.codes.memory_bytes(),
             build_codes: self.build_codes.memory_bytes(),
+            viewed_links: self.base.viewed_bytes(),
+            viewed_upper_links: self.upper.viewed_bytes() + self.upper_starts.viewed_bytes(),
+            viewed_codes: self.codes.viewed_bytes(),
         }
+    }
+
+    /// Reads nothing of its image any more ([`Graph::view`]): what it saw there is memory of its
+    /// own. Any change does this first. Cost: a copy.
+    pub fn detach(&mut self) {
+        self.settle();
     }
 
     /// How many rows no search can reach: those no path of links leads to, layer 0 from the entry

@@ -99,6 +99,7 @@ pub use kernel::Neon;
 pub use kernel::{Avx2, Avx512};
 pub use kernel::{Isa, Kernel};
 pub use key::Neighbor;
+pub use memory::Image;
 pub use metric::{Metric, MetricUnknown};
 pub use overlay::Overlay;
 pub use params::{DIMS_MAX, EF_CONSTRUCTION_MAX, M_MAX, M_MIN, Params, ParamsError, ROWS_MAX};

@@ -1,7 +1,13 @@
-//! Memory of large tables, in huge pages where the system has them.
+//! Memory of large tables, in huge pages where the system has them, or where somebody else keeps
+//! it.
 //!
 //! A walk reads lists and codes all over their tables: with pages of 4 KiB most of these reads miss
 //! the CPU's cache of addresses as well. Whether pages are huge changes no result.
+
+use std::fmt;
+use std::ops::Range;
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::sync::Arc;
 
 use bytemuck::Pod;
 
@@ -11,6 +17,32 @@ use memmap2::{Advice, MmapMut};
 /// A huge page; smaller tables are on the heap.
 #[cfg(target_os = "linux")]
 const HUGE_LEN: usize = 2 << 20;
+
+/// The image of a graph where it lies: bytes that their owner keeps and nobody changes. A clone
+/// shares them.
+#[derive(Clone)]
+pub struct Image(Arc<dyn AsRef<[u8]> + Send + Sync>);
+
+// Nothing can be seen half changed in what does not change.
+impl UnwindSafe for Image {}
+impl RefUnwindSafe for Image {}
+
+impl Image {
+    /// The bytes of `owner`, which are the same each time.
+    pub fn new(owner: impl AsRef<[u8]> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(owner))
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        (*self.0).as_ref()
+    }
+}
+
+impl fmt::Debug for Image {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Image").field("len", &self.bytes().len()).finish_non_exhaustive()
+    }
+}
 
 /// Items that grow at their end. Once they are more than a huge page they have an address range of
 /// their own, of which only what they use is memory.
@@ -24,6 +56,12 @@ pub(crate) enum Place<T> {
         /// Items.
         len: usize,
     },
+    /// Items that are not its own, until they are to change.
+    Viewed {
+        image: Image,
+        /// Bytes of the image.
+        range: Range<usize>,
+    },
 }
 
 impl<T: Pod> Place<T> {
@@ -31,11 +69,33 @@ impl<T: Pod> Place<T> {
         Self::Heap(Vec::new())
     }
 
+    pub(crate) fn of(items: &[T]) -> Self {
+        let mut place = Self::new();
+        place.extend_from_slice(items);
+        place
+    }
+
     /// With room for so many items.
     pub(crate) fn with_capacity(capacity: usize) -> Self {
         let mut place = Self::new();
         place.reserve(capacity);
         place
+    }
+
+    /// The items that a range of an image is; `None` where this machine has another order of bytes,
+    /// or the range no place where items can be.
+    ///
+    /// # Panics
+    /// If the image has no such range.
+    pub(crate) fn viewed(image: &Image, range: Range<usize>) -> Option<Self> {
+        let is_native = cfg!(target_endian = "little") || size_of::<T>() == 1;
+        let bytes = &image.bytes()[range.clone()];
+        let fits = is_native && bytemuck::try_cast_slice::<u8, T>(bytes).is_ok();
+        fits.then(|| Self::Viewed { image: image.clone(), range })
+    }
+
+    pub(crate) fn is_viewed(&self) -> bool {
+        matches!(self, Self::Viewed { .. })
     }
 
     /// The items. Cheap, but not free: who reads many keeps the slice.
@@ -46,16 +106,22 @@ impl<T: Pod> Place<T> {
             Self::Huge { map, start, len } => {
                 bytemuck::cast_slice(&map[*start..*start + len * size_of::<T>()])
             }
+            Self::Viewed { image, range } => bytemuck::cast_slice(&image.bytes()[range.clone()]),
         }
     }
 
+    /// The items, from now on in memory of their own.
     pub(crate) fn items_mut(&mut self) -> &mut [T] {
+        if self.is_viewed() {
+            *self = Self::of(self.items());
+        }
         match self {
             Self::Heap(items) => items,
             #[cfg(target_os = "linux")]
             Self::Huge { map, start, len } => {
                 bytemuck::cast_slice_mut(&mut map[*start..*start + *len * size_of::<T>()])
             }
+            Self::Viewed { .. } => unreachable!("it is its own by now"),
         }
     }
 
@@ -78,16 +144,25 @@ impl<T: Pod> Place<T> {
             Self::Heap(items) => items.truncate(count),
             #[cfg(target_os = "linux")]
             Self::Huge { len, .. } => *len = count.min(*len),
+            Self::Viewed { range, .. } => {
+                range.end = range.end.min(range.start + count * size_of::<T>());
+            }
         }
     }
 
-    /// Bytes of memory: of an address range of their own, the huge pages that the items use.
+    /// Bytes of memory of its own: of an address range, the huge pages that the items use.
     pub(crate) fn memory_bytes(&self) -> usize {
         match self {
             Self::Heap(items) => items.capacity() * size_of::<T>(),
             #[cfg(target_os = "linux")]
             Self::Huge { len, .. } => (len * size_of::<T>()).next_multiple_of(HUGE_LEN),
+            Self::Viewed { .. } => 0,
         }
+    }
+
+    /// Bytes that are somebody else's.
+    pub(crate) fn viewed_bytes(&self) -> usize {
+        if let Self::Viewed { range, .. } = self { range.len() } else { 0 }
     }
 
     /// Makes room for `count` more items, of any value.
@@ -97,6 +172,7 @@ impl<T: Pod> Place<T> {
             Self::Heap(items) => items.resize(items.len() + count, T::zeroed()),
             #[cfg(target_os = "linux")]
             Self::Huge { len, .. } => *len += count,
+            Self::Viewed { .. } => assert!(count == 0, "no room in what is somebody else's"),
         }
     }
 
@@ -107,6 +183,7 @@ impl<T: Pod> Place<T> {
             Self::Heap(items) => items.capacity(),
             #[cfg(target_os = "linux")]
             Self::Huge { map, start, .. } => (map.len() - start) / size_of::<T>(),
+            Self::Viewed { .. } => 0,
         };
         if needed <= capacity {
             return;
@@ -168,5 +245,33 @@ mod tests {
         place.truncate(7);
         place.grow(2, 3);
         assert_eq!((&place.items()[..7], &place.items()[7..]), (&truth[..7], &[3, 3][..]));
+    }
+
+    #[test]
+    fn what_is_viewed_is_copied_before_it_changes() {
+        let words: Vec<u32> = (0..600_000).collect();
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        // A vector of bytes may begin anywhere.
+        let start = bytes.as_ptr().align_offset(4);
+        let image = Image::new(bytes);
+        let view = || Place::<u32>::viewed(&image, start..start + 2_000_000).unwrap();
+        assert!(Place::<u32>::viewed(&image, start + 1..start + 9).is_none(), "no place of words");
+        assert!(Place::<u32>::viewed(&image, start..start + 9).is_none(), "no whole words");
+        let read = |bytes: &[u8]| u32::from_le_bytes(bytes.try_into().unwrap());
+        let expect: Vec<u32> =
+            image.bytes()[start..start + 2_000_000].chunks(4).map(read).collect();
+        let mut place = view();
+        assert_eq!(place.items(), expect);
+        assert_eq!((place.memory_bytes(), place.viewed_bytes()), (0, 2_000_000));
+        place.truncate(7);
+        assert_eq!((place.items(), place.viewed_bytes()), (&expect[..7], 28));
+        place.grow(1, 9);
+        assert!(!place.is_viewed());
+        assert_eq!(place.items(), [&expect[..7], &[9]].concat());
+        let mut place = view();
+        place.items_mut()[3] = 7;
+        assert_eq!((place.items()[3], view().items()[3]), (7, expect[3]));
+        assert!(place.memory_bytes() >= 2_000_000 && place.viewed_bytes() == 0);
+        assert_eq!(place.items()[4..], expect[4..]);
     }
 }

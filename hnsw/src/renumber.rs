@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use crate::graph::{Entry, Graph, NO_ROW};
+use crate::memory::Place;
 use crate::table::Table;
 
 impl Graph {
@@ -62,7 +63,7 @@ impl Graph {
                 end as usize,
                 renumber,
             ),
-            upper_starts: Table::from_items(1, starts.into_iter()),
+            upper_starts: Table::from_place(1, Place::of(&starts)),
             code: self.code,
             is_code_measured: self.is_code_measured,
             codes: codes(&self.codes),

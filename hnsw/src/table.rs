@@ -52,17 +52,10 @@ impl<T: Pod> Table<T> {
         Self { base: Arc::new(Place::new()), overlay, len: 0, row_items, chunk_log2 }
     }
 
-    /// The rows that `items` are.
-    pub(crate) fn from_items(row_items: usize, items: impl ExactSizeIterator<Item = T>) -> Self {
-        let mut table = Self::new(row_items);
-        let mut place = Place::new();
-        table.len = items.len() / row_items;
-        place.grow(items.len(), T::zeroed());
-        for (place, item) in place.items_mut().iter_mut().zip(items) {
-            *place = item;
-        }
-        table.base = Arc::new(place);
-        table
+    /// The rows that the items of a place are.
+    pub(crate) fn from_place(row_items: usize, place: Place<T>) -> Self {
+        let len = place.items().len() / row_items;
+        Self { len, base: Arc::new(place), ..Self::new(row_items) }
     }
 
     /// A table of some of its rows, `count` of them, each item as `change` makes it. It shares
@@ -111,8 +104,8 @@ impl<T: Pod> Table<T> {
     pub(crate) fn row_mut(&mut self, row: usize) -> &mut [T] {
         assert!(row < self.len, "row {row} of {}", self.len);
         let (items, log2) = (self.row_items, self.chunk_log2);
-        if self.overlay.is_empty() && Arc::get_mut(&mut self.base).is_some() {
-            let base = Arc::get_mut(&mut self.base).expect("as it was just now");
+        if self.overlay.is_empty() && own(&mut self.base).is_some() {
+            let base = own(&mut self.base).expect("as it was just now");
             return &mut base.items_mut()[row * items..][..items];
         }
         let base = &self.base;
@@ -129,7 +122,7 @@ impl<T: Pod> Table<T> {
     pub(crate) fn grow(&mut self, count: usize, item: T) {
         let (start, end) = (self.len, self.len + count);
         self.len = end;
-        if let Some(base) = Arc::get_mut(&mut self.base).filter(|_| self.overlay.is_empty()) {
+        if let Some(base) = own(&mut self.base).filter(|_| self.overlay.is_empty()) {
             base.truncate(start * self.row_items);
             base.grow(count * self.row_items, item);
             return;
@@ -145,10 +138,11 @@ impl<T: Pod> Table<T> {
     }
 
     /// To be called now and then, before changes: makes one array of array and overlay where that
-    /// costs little, or saves much.
+    /// costs little, or saves much, and takes leave of an image.
     pub(crate) fn settle(&mut self) {
         let len = self.len * self.row_items;
-        if let Some(base) = Arc::get_mut(&mut self.base) {
+        let (chunks, changed) = (self.len >> self.chunk_log2, self.overlay.chunk_count());
+        if let Some(base) = own(&mut self.base) {
             base.truncate(len);
             if self.overlay.is_empty() {
                 return;
@@ -160,7 +154,7 @@ impl<T: Pod> Table<T> {
                     old.copy_from_slice(&new[..old.len()]);
                 }
             }
-        } else if FOLD_SHARE * self.overlay.chunk_count() > self.len >> self.chunk_log2 {
+        } else if self.base.is_viewed() || FOLD_SHARE * changed > chunks {
             let mut base = Place::with_capacity(len);
             for run in self.runs() {
                 base.extend_from_slice(run);
@@ -200,6 +194,16 @@ impl<T: Pod> Table<T> {
     pub(crate) fn memory_bytes(&self) -> usize {
         self.base.memory_bytes() + self.overlay.memory_bytes()
     }
+
+    /// Bytes of an image that it reads.
+    pub(crate) fn viewed_bytes(&self) -> usize {
+        self.base.viewed_bytes()
+    }
+}
+
+/// The array, if no clone and no image has it too.
+fn own<T: Pod>(base: &mut Arc<Place<T>>) -> Option<&mut Place<T>> {
+    Arc::get_mut(base).filter(|base| !base.is_viewed())
 }
 
 impl<T> Clone for View<'_, T> {
@@ -303,7 +307,9 @@ mod tests {
 
     #[test]
     fn what_is_shared_is_copied_by_the_chunk_and_what_is_not_stays_in_place() {
-        let mut table = Table::from_items(4, 0..400_000_u32);
+        let items: Vec<u32> = (0..400_000).collect();
+        let place = Place::of(&items);
+        let mut table = Table::from_place(4, place);
         let at = |table: &Table<u32>, row| table.row(row).as_ptr();
         let (first, memory) = (at(&table, 0), table.memory_bytes());
         table.row_mut(0)[0] = 7;

@@ -14,7 +14,7 @@ use crate::error::{OpenError, with_causes};
 use crate::manifest::{CollectionEntry, RowsEntry, inconsistent};
 use crate::record::decode_id;
 use crate::sealed::{FileKind, FileRef, SealedReader, Verified};
-use gannet_hnsw::{Executor, Graph, Metric, Params, RowSet, check_finite, row_stride};
+use gannet_hnsw::{Executor, Graph, Image, Metric, Params, RowSet, check_finite, row_stride};
 use gannet_storage::{ErrorKind, SealedFile, Storage};
 use std::ops::{Deref, Range};
 
@@ -80,7 +80,7 @@ impl<V: Deref<Target = [u8]>> LiveCollection<V> {
         let pieces = row_pieces(&live.now.rows, &readers, entry)?;
         // The graph first: it is the longest piece.
         let mut parts = executor.map(pieces.len() + 1, |index| match index.checked_sub(1) {
-            None => Part::Graph(Box::new(load_graph(storage, database, entry))),
+            None => Part::Graph(Box::new(load_graph(storage, database, entry, executor))),
             Some(piece) => Part::Rows(read_rows(&readers, &pieces[piece], &entry.params)),
         });
         let mut numbers = Numbers::default();
@@ -255,6 +255,7 @@ fn load_graph<S: Storage>(
     storage: &S,
     database: [u8; 16],
     entry: &CollectionEntry,
+    executor: &Executor,
 ) -> Result<GraphOrReason, OpenError> {
     let Some(file) = entry.graph else { return Ok(Ok(None)) };
     let bytes = SealedReader::open(storage, FileKind::Graph, database, &file)
@@ -269,7 +270,15 @@ fn load_graph<S: Storage>(
         Err(error) => return Ok(Err(with_causes(&error))),
     };
     let rows = entry.rows.last().map_or(0, |rows| rows.first_row + rows.count);
-    Ok(Graph::decode(&bytes, rows, &entry.params).map(Some).map_err(|fault| {
+    let image = Image::new(bytes);
+    let read = Graph::view(&image, rows, &entry.params, executor).map(|mut graph| {
+        if !storage.caps().zero_copy_views {
+            // Memory it is in any case, and a walk reads it faster in huge pages.
+            graph.detach();
+        }
+        Some(graph)
+    });
+    Ok(read.map_err(|fault| {
         let name = FileKind::Graph.file_name(file.number);
         format!("{name}: {fault}")
     }))

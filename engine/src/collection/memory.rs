@@ -98,16 +98,19 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
     /// each id that is kept.
     pub(super) fn memory(&self, index: &IdIndex, views_copy_nothing: bool) -> CollectionMemory {
         let (own, viewed) = self.rows.memory_bytes();
-        let (heap, mapped) = if views_copy_nothing { (own, viewed) } else { (own + viewed, 0) };
         let graph = self.graph.memory();
+        let with_viewed = |own: usize, viewed: usize| {
+            let (heap, mapped) = if views_copy_nothing { (own, viewed) } else { (own + viewed, 0) };
+            MemoryUse { heap: heap as u64, mapped: mapped as u64 }
+        };
         let sets = [&self.live, &self.joining, &self.leaving].map(RowSet::memory_bytes);
         CollectionMemory {
-            vectors: MemoryUse { heap: heap as u64, mapped: mapped as u64 },
-            codes: MemoryUse::heap(graph.codes),
+            vectors: with_viewed(own, viewed),
+            codes: with_viewed(graph.codes, graph.viewed_codes),
             build_codes: MemoryUse::heap(graph.build_codes),
             norms: MemoryUse::heap(self.norms.memory_bytes()),
-            links: MemoryUse::heap(graph.links),
-            upper_links: MemoryUse::heap(graph.upper_links),
+            links: with_viewed(graph.links, graph.viewed_links),
+            upper_links: with_viewed(graph.upper_links, graph.viewed_upper_links),
             ids: MemoryUse::heap(self.ids.memory_bytes()),
             id_index: MemoryUse::heap(index.memory_bytes()),
             row_sets: MemoryUse::heap(sets.iter().sum()),

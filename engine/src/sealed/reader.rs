@@ -43,6 +43,12 @@ impl<V: Deref<Target = [u8]>> Deref for Verified<V> {
     }
 }
 
+impl<V: Deref<Target = [u8]>> AsRef<[u8]> for Verified<V> {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
 impl<F: SealedFile> SealedReader<F> {
     /// Opens the file that `expected` names.
     ///

@@ -5,6 +5,8 @@
 //! cannot be told from here: each can mislead a walk, and none changes a distance that a caller
 //! sees.
 
+use bytemuck::Pod;
+
 use super::fault::{GraphFault, LinkFault};
 use super::{
     CALIBRATED_AT, HEADER_CRC_AT, HEADER_LEN, HOLES_AT, HUNDREDS_AT, Layout, MAGIC, TENS_AT,
@@ -13,8 +15,10 @@ use super::{
 use crate::Metric;
 use crate::calibration::{CALIBRATION_ROWS_MIN, Calibration, HUNDREDS_ROWS_MIN};
 use crate::code::{Code, CodeChoice};
+use crate::executor::Executor;
 use crate::graph::{Entry, Graph, NO_ROW, code_table};
 use crate::layer::LAYER_MAX;
+use crate::memory::{Image, Place};
 use crate::params::{Params, ROWS_MAX};
 use crate::rowset::RowSet;
 use crate::table::Table;
@@ -32,53 +36,115 @@ impl Graph {
     /// The first fault found, from the outside inward: length, magic, version, checksums,
     /// parameters, members, layers, links and codes.
     pub fn decode(bytes: &[u8], rows_len_max: u32, expect: &Params) -> Result<Self, GraphFault> {
-        let header = Header::read(bytes)?;
-        check_params(&header.params, expect)?;
-        let max = rows_len_max.min(ROWS_MAX);
-        if header.rows > max {
-            return Err(GraphFault::Rows { found: header.rows, max });
-        }
-        let layout = header.layout(bytes)?;
-        let body = section(bytes, HEADER_LEN as u64, layout.len);
-        check_crc("body", header.body_crc, body)?;
-        for (from, to) in [
-            (layout.starts_end, layout.base_at),
-            (layout.base_end, layout.upper_at),
-            (layout.upper_end, layout.codes_at),
-            (layout.codes_end, layout.members_at),
-            (layout.members_end, layout.len),
-        ] {
-            check_zero(section(bytes, from, to), from)?;
-        }
-
-        let members = section(bytes, layout.members_at, layout.members_end);
-        let members = check_members(&header, members)?;
-        let upper_starts = words(1, section(bytes, HEADER_LEN as u64, layout.starts_end));
-        check_layers(&header, &upper_starts)?;
-        let mut graph = Self::new(header.params);
-        (graph.code, graph.is_code_measured) = (header.code, header.is_code_measured);
-        graph.members = members.into();
-        graph.calibration = header.calibration;
-        graph.upper_starts = upper_starts;
-        graph.entry = graph.find_entry();
-        check_entry(header.entry, graph.entry)?;
-        let links_max = |layer| graph.params.links_max(layer);
-        graph.base = words(links_max(0), section(bytes, layout.base_at, layout.base_end));
-        graph.upper = words(links_max(1), section(bytes, layout.upper_at, layout.upper_end));
-        for row in 0..header.rows {
-            for layer in 0..=graph.top_layer(row) {
-                check_list(&graph, row, layer)?;
-            }
-        }
-        let codes = section(bytes, layout.codes_at, layout.codes_end);
-        check_holes(&graph, codes, layout.codes_at)?;
-        graph.codes = code_table(graph.code, graph.params.dims);
-        if !codes.is_empty() {
-            let codes = codes.iter().map(|byte| byte.cast_signed());
-            graph.codes = Table::from_items(graph.code.len_bytes(graph.params.dims), codes);
-        }
-        Ok(graph)
+        read(&Source::Copied(bytes), rows_len_max, expect, &Executor::Serial)
     }
+
+    /// As [`decode`](Self::decode), but links and codes are read where the image lies, as long as
+    /// the graph does not change ([`Graph::detach`]), and checked on the threads of `executor`.
+    /// They are copied where the image does not begin at a multiple of 8 bytes, or this machine has
+    /// another order of bytes. The bytes must stay what they are: where they do not, searches find
+    /// wrong rows, or panic.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    pub fn view(
+        image: &Image,
+        rows_len_max: u32,
+        expect: &Params,
+        executor: &Executor,
+    ) -> Result<Self, GraphFault> {
+        read(&Source::Viewed(image), rows_len_max, expect, executor)
+    }
+}
+
+/// Where an image is, and what becomes of it.
+enum Source<'a> {
+    Copied(&'a [u8]),
+    Viewed(&'a Image),
+}
+
+impl Source<'_> {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Copied(bytes) => bytes,
+            Self::Viewed(image) => image.bytes(),
+        }
+    }
+
+    /// A section of whole rows of so many numbers each.
+    fn table<T: Pod>(
+        &self,
+        row_items: usize,
+        (from, to): (u64, u64),
+        number: impl Fn(&[u8]) -> T,
+    ) -> Table<T> {
+        const STEP_LEN: usize = 64 << 10;
+        let (from, to) = (in_memory(from), in_memory(to));
+        if let Self::Viewed(image) = self
+            && let Some(place) = Place::viewed(image, from..to)
+        {
+            return Table::from_place(row_items, place);
+        }
+        let bytes = &self.bytes()[from..to];
+        let mut place = Place::with_capacity(bytes.len() / size_of::<T>());
+        for step in bytes.chunks(STEP_LEN) {
+            let numbers: Vec<T> = step.chunks_exact(size_of::<T>()).map(&number).collect();
+            place.extend_from_slice(&numbers);
+        }
+        Table::from_place(row_items, place)
+    }
+}
+
+fn read(
+    source: &Source<'_>,
+    rows_len_max: u32,
+    expect: &Params,
+    executor: &Executor,
+) -> Result<Graph, GraphFault> {
+    let bytes = source.bytes();
+    let header = Header::read(bytes)?;
+    check_params(&header.params, expect)?;
+    let max = rows_len_max.min(ROWS_MAX);
+    if header.rows > max {
+        return Err(GraphFault::Rows { found: header.rows, max });
+    }
+    let layout = header.layout(bytes)?;
+    check_crc("body", header.body_crc, section(bytes, HEADER_LEN as u64, layout.len))?;
+    for (from, to) in [
+        (layout.starts_end, layout.base_at),
+        (layout.base_end, layout.upper_at),
+        (layout.upper_end, layout.codes_at),
+        (layout.codes_end, layout.members_at),
+        (layout.members_end, layout.len),
+    ] {
+        check_zero(section(bytes, from, to), from)?;
+    }
+
+    let members = section(bytes, layout.members_at, layout.members_end);
+    let members = check_members(&header, members)?;
+    let word = |bytes: &[u8]| u32::from_le_bytes(*bytes.first_chunk().expect("a word"));
+    let upper_starts = source.table(1, (HEADER_LEN as u64, layout.starts_end), word);
+    check_layers(&header, &upper_starts)?;
+    let mut graph = Graph::new(header.params);
+    (graph.code, graph.is_code_measured) = (header.code, header.is_code_measured);
+    graph.members = members.into();
+    graph.calibration = header.calibration;
+    graph.upper_starts = upper_starts;
+    graph.entry = graph.find_entry();
+    check_entry(header.entry, graph.entry)?;
+    let links_max = |layer| graph.params.links_max(layer);
+    graph.base = source.table(links_max(0), (layout.base_at, layout.base_end), word);
+    graph.upper = source.table(links_max(1), (layout.upper_at, layout.upper_end), word);
+    check_lists(&graph, executor)?;
+    let codes = section(bytes, layout.codes_at, layout.codes_end);
+    check_holes(&graph, codes, layout.codes_at)?;
+    graph.codes = code_table(graph.code, graph.params.dims);
+    if !codes.is_empty() {
+        let len = graph.code.len_bytes(graph.params.dims);
+        let code = |bytes: &[u8]| bytes[0].cast_signed();
+        graph.codes = source.table(len, (layout.codes_at, layout.codes_end), code);
+    }
+    Ok(graph)
 }
 
 /// The header's fields, each within its own limits.
@@ -204,14 +270,11 @@ fn field<const N: usize>(header: &[u8; HEADER_LEN], at: usize) -> [u8; N] {
 
 /// Part of an image that is known to be all there.
 fn section(bytes: &[u8], from: u64, to: u64) -> &[u8] {
-    let at = |offset| usize::try_from(offset).expect("not after the end of bytes in memory");
-    &bytes[at(from)..at(to)]
+    &bytes[in_memory(from)..in_memory(to)]
 }
 
-/// The words of a section of whole rows, of so many each.
-fn words(row_items: usize, bytes: &[u8]) -> Table<u32> {
-    let words = bytes.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word));
-    Table::from_items(row_items, words)
+fn in_memory(offset: u64) -> usize {
+    usize::try_from(offset).expect("not after the end of bytes in memory")
 }
 
 fn check_crc(part: &'static str, stored: u32, bytes: &[u8]) -> Result<(), GraphFault> {
@@ -311,6 +374,46 @@ fn check_entry(found: (u32, u8), expected: Option<Entry>) -> Result<(), GraphFau
         return Ok(());
     }
     Err(GraphFault::Entry { found_row, found_layer, expected_row, expected_layer })
+}
+
+/// All lists; the fault of the first row that has one.
+fn check_lists(graph: &Graph, executor: &Executor) -> Result<(), GraphFault> {
+    const STEP_ROWS: u32 = 16 << 10;
+    const SEEN_LEN: usize = 4 << 10;
+    let steps = graph.len().div_ceil(STEP_ROWS);
+    let checked = executor.map(steps as usize, |step| {
+        let first = u32::try_from(step).expect("fewer than rows") * STEP_ROWS;
+        let (lists, mut seen) = (graph.lists(), vec![NO_ROW; SEEN_LEN]);
+        for row in first..graph.len().min(first + STEP_ROWS) {
+            if !is_sound(graph, lists.list(row, 0), row, &mut seen) {
+                check_list(graph, row, 0)?;
+            }
+            for layer in 1..=lists.top_layer(row) {
+                check_list(graph, row, layer)?;
+            }
+        }
+        Ok(())
+    });
+    checked.into_iter().collect()
+}
+
+/// Whether nothing is wrong with a list of layer 0, on which all rows stand: a quick look, for most
+/// lists are of this kind, and all are looked at. `seen` tells by links, of which some share a
+/// place, which row had one there last.
+fn is_sound(graph: &Graph, list: &[u32], row: u32, seen: &mut [u32]) -> bool {
+    let len = graph.len();
+    let degree = list.partition_point(|&link| link != NO_ROW);
+    let (links, rest) = list.split_at(degree);
+    let mut is_sound = rest.iter().all(|&link| link == NO_ROW);
+    for (slot, &link) in links.iter().enumerate() {
+        let place = link as usize % seen.len();
+        let is_new = seen[place] != row || !links[..slot].contains(&link);
+        is_sound &= is_new && link != row && link < len;
+        seen[place] = row;
+    }
+    let is_member = |row: &u32| graph.contains(*row);
+    is_sound
+        && (!graph.has_holes() || links.is_empty() || links.iter().chain([&row]).all(is_member))
 }
 
 fn check_list(graph: &Graph, row: u32, layer: u8) -> Result<(), GraphFault> {

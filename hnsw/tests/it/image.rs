@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use gannet_hnsw::{Code, Graph, Metric, Params};
+use gannet_hnsw::{Code, Graph, Image, Metric, Params};
 use proptest::prelude::*;
 
 use crate::data::{Vectors, cases, image, params};
@@ -74,9 +74,22 @@ fn a_graph_goes_on_growing_after_it_was_read() {
     let mut graph = Graph::new(params(6, Metric::L2));
     vectors.insert_until(&mut graph, 700, &exec);
     let mut read = Graph::decode(&image(&graph), 1500, graph.params()).unwrap();
-    vectors.insert_until(&mut graph, 1500, &exec);
-    vectors.insert_until(&mut read, 1500, &exec);
+    let mut viewed = view(&image(&graph), 1500, graph.params());
+    let was = (image(&graph), viewed.clone());
+    for graph in [&mut graph, &mut read, &mut viewed] {
+        vectors.insert_until(graph, 1500, &exec);
+    }
     assert!(image(&read) == image(&graph));
+    assert!(image(&viewed) == image(&graph));
+    assert!(image(&was.1) == was.0, "a clone stays as it was");
+    let memory = viewed.memory();
+    let seen = memory.viewed_links + memory.viewed_upper_links + memory.viewed_codes;
+    assert_eq!(seen, 0, "what has changed is no image's");
+}
+
+fn view(bytes: &[u8], rows_len_max: u32, params: &Params) -> Graph {
+    let image = Image::new(bytes.to_vec());
+    Graph::view(&image, rows_len_max, params, &gannet_hnsw::Executor::Serial).unwrap()
 }
 
 proptest! {
@@ -98,6 +111,20 @@ proptest! {
         let graph = vectors.graph_on(params.clone(), &gannet_hnsw::Executor::Serial);
         let bytes = image(&graph);
         let read = Graph::decode(&bytes, len, &params).unwrap();
+        let mut viewed = view(&bytes, len, &params);
+        let memory = viewed.memory();
+        let code_len = graph.code().len_bytes(dims) * len as usize;
+        prop_assert_eq!(memory.viewed_links, 8 * usize::from(m) * len as usize);
+        prop_assert_eq!((memory.codes, memory.viewed_codes), (0, code_len));
+        for _ in 0..2 {
+            prop_assert_eq!(&image(&viewed), &bytes);
+            prop_assert_eq!(
+                vectors.search(&viewed, vectors.row(len / 2), 10, 20),
+                vectors.search(&graph, vectors.row(len / 2), 10, 20)
+            );
+            viewed.detach();
+            prop_assert_eq!(viewed.memory().viewed_links, 0);
+        }
         prop_assert_eq!(read.len(), len);
         prop_assert_eq!(read.params(), &params);
         prop_assert_eq!(image(&read), bytes);

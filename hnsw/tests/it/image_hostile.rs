@@ -1,8 +1,8 @@
 //! Images that lie: each lie has its name, and none is believed.
 
 use gannet_hnsw::{
-    Allowed, BuildScratch, Code, CodeChoice, Graph, GraphFault, LinkFault, Metric, Params,
-    ParamsError,
+    Allowed, BuildScratch, Code, CodeChoice, Executor, Graph, GraphFault, Image, LinkFault, Metric,
+    Params, ParamsError,
 };
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -15,7 +15,7 @@ const ROWS: u32 = 200;
 fn sample() -> (Vectors, Params, Vec<u8>) {
     let vectors = Vectors::clustered(41, ROWS, 5, 4);
     let params = Params { m: 3, ..params(5, Metric::L2) };
-    let bytes = image(&vectors.graph_on(params.clone(), &gannet_hnsw::Executor::Serial));
+    let bytes = image(&vectors.graph_on(params.clone(), &Executor::Serial));
     (vectors, params, bytes)
 }
 
@@ -44,6 +44,11 @@ fn fault(change: impl FnOnce(&mut Vec<u8>)) -> GraphFault {
     let fault = Graph::decode(&bytes, ROWS, &params).expect_err("a lie");
     let text = fault.to_string();
     assert!(!text.is_empty() && !text.contains('\n'), "{text:?}");
+    let image = Image::new(bytes);
+    for threads in [1, 2] {
+        let executor = Executor::threads(threads).unwrap();
+        assert_eq!(Graph::view(&image, ROWS, &params, &executor).expect_err("a lie"), fault);
+    }
     fault
 }
 
@@ -157,7 +162,7 @@ fn readings_are_of_rows_there_are_and_never_fall() {
     let rows = 2050;
     let vectors = Vectors::clustered(42, rows, 2, 4);
     let params = Params { m: 2, ..params(2, Metric::L2) };
-    let graph = vectors.graph_on(params.clone(), &gannet_hnsw::Executor::Serial);
+    let graph = vectors.graph_on(params.clone(), &Executor::Serial);
     let bytes = image(&graph);
     let decoded = |calibrated: u32, readings: &[(usize, u16)]| -> Result<Measured, GraphFault> {
         let mut bytes = bytes.clone();
@@ -283,7 +288,7 @@ const HOLES: [u32; 3] = [5, 64, 130];
 fn holed() -> (Params, Vec<u8>) {
     let vectors = Vectors::clustered(43, ROWS, 5, 4).coded(Code::Sq8);
     let params = Params { m: 3, ..vectors.params(Metric::L2) };
-    let exec = gannet_hnsw::Executor::Serial;
+    let exec = Executor::Serial;
     let mut graph = vectors.graph_on(params.clone(), &exec);
     vectors.with_rows(|rows| graph.remove_batch(rows, &HOLES, &exec, &mut BuildScratch::new()));
     (params, image(&graph))
