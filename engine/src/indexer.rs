@@ -6,13 +6,14 @@
 //! when, and who waits for it.
 
 mod learn;
+mod retired;
 
 use crate::batch::WriteBatch;
 use crate::config::Durability;
 use crate::database::Core;
 use crate::error::{CommitError, OpenError};
 use crate::sync::{AtomicBool, Condvar, Mutex, MutexGuard, Ordering};
-use gannet_hnsw::BuildScratch;
+use gannet_hnsw::{BuildScratch, Graph};
 use gannet_storage::Storage;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -21,6 +22,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 pub(crate) use learn::{Asked, measure};
+use retired::Retired;
 
 /// Fewer rows than a whole batch are put into a graph when they are so many, or have waited so
 /// long.
@@ -38,6 +40,8 @@ pub(crate) struct Indexing {
     /// Held by whoever changes graphs.
     pub(crate) one: Mutex<()>,
     state: Mutex<IndexerState>,
+    /// Graphs that searches may still walk.
+    retired: Retired,
     /// The thread sleeps until it is told of something.
     is_idle: AtomicBool,
     /// Somebody waits for the thread to let go of `one`.
@@ -70,6 +74,7 @@ impl Indexing {
         Self {
             one: Mutex::new(()),
             state: Mutex::new(IndexerState::default()),
+            retired: Retired::default(),
             is_idle: AtomicBool::new(false),
             is_wanted: AtomicBool::new(false),
             work: Condvar::new(),
@@ -97,9 +102,13 @@ impl Indexing {
         one
     }
 
-    /// Something was learnt.
-    fn note_learnt(&self) {
+    /// Something was learnt, by a graph that took this one's place.
+    fn note_learnt(&self, retired: Arc<Graph>) {
+        if self.state.lock().is_running {
+            self.retired.take(retired);
+        }
         drop(self.state.lock());
+        self.work.notify_one();
         self.learnt.notify_all();
     }
 
@@ -175,6 +184,7 @@ impl<S: Storage> Core<S> {
         while self.check_poison().is_ok() {
             self.learn_what_is_due(&mut scratch);
             self.probe_if_due();
+            self.indexing.retired.drop_unused();
             let until_probe = self.probes.lock().wait(self.clock.now());
             let mut state = self.indexing.state.lock();
             if state.is_closing {
@@ -190,7 +200,8 @@ impl<S: Storage> Core<S> {
                 // Memory of threads that planned; what comes next may not come soon.
                 scratch = BuildScratch::new();
             }
-            match until_probe.into_iter().chain(has_rows.then_some(TICK)).min() {
+            let is_to_look = has_rows || self.indexing.retired.has_some();
+            match until_probe.into_iter().chain(is_to_look.then_some(TICK)).min() {
                 Some(wait) => _ = self.indexing.work.wait_for(&mut state, wait),
                 None => self.indexing.work.wait(&mut state),
             }

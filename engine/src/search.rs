@@ -1,13 +1,13 @@
 //! Searching: the graph for what it holds, a scan for what it does not hold yet.
 
-use crate::collection::Collection;
+use crate::collection::{Collection, Waiting};
 use crate::database::Database;
 use crate::error::SearchError;
 use crate::filter::{Filter, Kind};
 use crate::id::Id;
 use gannet_hnsw::{
     Allowed, Executor, Metric, Neighbor, Plan, RowSet, SearchContext, VectorFault, check_binary,
-    check_finite, exact, exact_batch, merge, normalise,
+    check_finite, exact_batch, exact_beside, normalise,
 };
 use gannet_storage::Storage;
 use std::ops::Deref;
@@ -319,7 +319,7 @@ impl<V: Deref<Target = [u8]> + Send + Sync> Searched<'_, V> {
         context: &mut SearchContext,
     ) -> (Vec<Neighbor>, How) {
         let (collection, graph) = (self.collection, self.collection.graph());
-        let (joining, count) = (collection.joining(), self.rows().count());
+        let count = self.rows().count();
         let k = self.k.min(count as usize);
         let ef = graph.beam_width(k, ef);
         let allowed = match self.passing {
@@ -327,20 +327,18 @@ impl<V: Deref<Target = [u8]> + Send + Sync> Searched<'_, V> {
             None if collection.leaving().is_empty() => Allowed::All,
             None => Allowed::AllBut(collection.leaving()),
         };
-        let passes = |row: u32| joining.contains(row) && allowed.contains(row);
+        let waiting = collection.waiting(allowed);
         let mut out = Vec::new();
         let plan = collection.with_rows(|rows| {
             let plan = graph.search(rows, query, k, ef, allowed, context, &mut out);
-            if let (Some(first), Some(last)) = (joining.iter().next(), joining.last()) {
-                let (mut waiting, mut merged) = (Vec::new(), Vec::new());
-                let all = first..last + 1;
-                exact(rows, all, query, k, Some(&passes), graph.kernel(), &mut waiting);
-                merge(&out, &waiting, k, &mut merged);
-                out = merged;
+            if !waiting.is_empty() {
+                let some: Vec<_> = waiting.iter().map(Waiting::rows).collect();
+                let known = std::mem::take(&mut out);
+                exact_beside(rows, &some, query, &known, k, graph.kernel(), &mut out);
             }
             plan
         });
-        let waiting = joining.iter().filter(|&row| passes(row)).count() as u64;
+        let waiting = waiting.iter().map(|some| u64::from(some.count())).sum::<u64>();
         let in_graph = u64::from(count) - waiting;
         let effort = context.effort();
         let mut how = How {

@@ -89,7 +89,7 @@ pub use calibration::{CALIBRATION_ROWS_MIN, Calibration};
 pub use choose::CHOICE_ROWS_MIN;
 pub use code::{Code, CodeChoice, CodeUnknown, Encoder};
 pub use context::{Effort, SearchContext};
-pub use exact::{exact, exact_batch, merge};
+pub use exact::{Sketch, SomeRows, exact, exact_batch, exact_beside};
 pub use executor::{Executor, ExecutorError};
 pub use graph::{Graph, GraphMemory};
 pub use image::{GraphFault, LinkFault};

@@ -118,7 +118,7 @@ impl<S: Storage> Core<S> {
         if rows == 0 {
             return Ok(Relinked::default());
         }
-        let mut new = old.clone();
+        let mut new = gannet_hnsw::Graph::clone(old);
         let relinked = collection.with_rows(|all| {
             let mut proceed = |done| progress(Progress { phase: Phase::Relink, done, total: rows });
             new.choose_code(all, executor, &mut || proceed(0))?;

@@ -86,7 +86,8 @@ impl<V: Deref<Target = [u8]>> LiveCollection<V> {
         let mut next = (*self.now).clone();
         next.joining = difference(&next.live, graph.members());
         next.leaving = difference(graph.members(), &next.live);
-        next.graph = graph;
+        next.sketches.keep(&next.joining);
+        next.graph = Arc::new(graph);
         std::mem::replace(&mut self.now, Arc::new(next))
     }
 

@@ -67,12 +67,14 @@ pub struct CollectionMemory {
     /// Which rows are live, and which of them the graph does not hold yet, or holds no longer for
     /// long.
     pub row_sets: MemoryUse,
+    /// What stands for rows that no graph holds yet, where searches look at them.
+    pub sketches: MemoryUse,
 }
 
 impl CollectionMemory {
     /// Each line with its name.
     #[must_use]
-    pub const fn lines(&self) -> [(&'static str, MemoryUse); 9] {
+    pub const fn lines(&self) -> [(&'static str, MemoryUse); 10] {
         [
             ("vectors", self.vectors),
             ("codes", self.codes),
@@ -83,6 +85,7 @@ impl CollectionMemory {
             ("ids", self.ids),
             ("id_index", self.id_index),
             ("row_sets", self.row_sets),
+            ("sketches", self.sketches),
         ]
     }
 
@@ -114,6 +117,7 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
             ids: MemoryUse::heap(self.ids.memory_bytes()),
             id_index: MemoryUse::heap(index.memory_bytes()),
             row_sets: MemoryUse::heap(sets.iter().sum()),
+            sketches: MemoryUse::heap(self.sketches.memory_bytes()),
         }
     }
 }

@@ -166,7 +166,7 @@ impl<V: Deref<Target = [u8]>> FrozenCollection<V> {
         let mut index = IdIndex::default();
         new.push_rows(old, kept.all(row_count), &mut index);
         new.take_sets(old, &kept);
-        new.graph = old.graph.renumbered(&kept.rows);
+        new.graph = Arc::new(old.graph.renumbered(&kept.rows));
         let mut changes = self.changes.clone();
         changes.rename(|row| kept.renamed(row));
         let numbers = self.numbers.of_kept(&kept.rows);

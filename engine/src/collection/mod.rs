@@ -18,6 +18,7 @@ mod numbers;
 mod paged;
 mod passing;
 mod rows;
+mod waiting;
 
 pub(crate) use changes::Step;
 pub(crate) use files::{DEAD, IDS, LoadedGraph, NORMS, NUMBERS, ROWS, SavedCollection};
@@ -26,6 +27,7 @@ pub(crate) use live::LiveCollection;
 pub use memory::{CollectionMemory, MemoryUse};
 pub(crate) use merge::Merge;
 pub(crate) use numbers::Numbers;
+pub(crate) use waiting::Waiting;
 
 use crate::id::Id;
 use gannet_hnsw::{Graph, Params, RowSet, Rows};
@@ -33,7 +35,9 @@ use ids::{IdIndex, Ids};
 use paged::Paged;
 use rows::RowStore;
 use std::ops::Deref;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use waiting::Sketches;
 
 /// One collection at one moment. `V` is the storage's view of a sealed file.
 pub(crate) struct Collection<V> {
@@ -54,7 +58,9 @@ pub(crate) struct Collection<V> {
     joining: RowSet,
     /// Rows of the graph that are not live any more.
     leaving: RowSet,
-    graph: Graph,
+    /// Of rows that join.
+    sketches: Arc<Sketches>,
+    graph: Arc<Graph>,
 }
 
 /// A number that no collection had before, in this process.
@@ -79,7 +85,8 @@ impl<V> Clone for Collection<V> {
             stamp: self.stamp,
             joining: self.joining.clone(),
             leaving: self.leaving.clone(),
-            graph: self.graph.clone(),
+            sketches: Arc::clone(&self.sketches),
+            graph: Arc::clone(&self.graph),
         }
     }
 }
@@ -97,7 +104,8 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
             stamp: next_stamp(),
             joining: RowSet::new(),
             leaving: RowSet::new(),
-            graph: Graph::new(params.clone()),
+            sketches: Arc::default(),
+            graph: Arc::new(Graph::new(params.clone())),
             params,
         }
     }
@@ -158,7 +166,7 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
         })
     }
 
-    pub(crate) fn graph(&self) -> &Graph {
+    pub(crate) fn graph(&self) -> &Arc<Graph> {
         &self.graph
     }
 

@@ -61,7 +61,7 @@ impl<S: Storage> Core<S> {
             let Some((collection, step, count)) = self.next_step(asked, work.as_ref()) else {
                 break;
             };
-            let (graph, done) = work.get_or_insert_with(|| (collection.graph().clone(), 0));
+            let (graph, done) = work.get_or_insert_with(|| (Graph::clone(collection.graph()), 0));
             let executor = if asked.is_behind { self.executor_behind() } else { self.executor() };
             match step {
                 Step::Batch { joins, leaves } => {
@@ -109,7 +109,7 @@ impl<S: Storage> Core<S> {
     ) -> Option<(Arc<Collection<ViewOf<S>>>, Step, usize)> {
         let state = self.state.read();
         let live = state.collection_by_id(asked.id)?;
-        let (graph, done) = work.map_or((live.now().graph(), 0), |(graph, done)| (graph, *done));
+        let (graph, done) = work.map_or((&**live.now().graph(), 0), |(graph, done)| (graph, *done));
         if live.changes().first_number() + done as u64 >= asked.upto {
             return None;
         }
@@ -123,8 +123,9 @@ impl<S: Storage> Core<S> {
         let live = state.collection_mut(id).expect("collections stay");
         let before = live.set_graph(graph, done);
         drop(state);
+        let graph = Arc::clone(before.graph());
         drop(before);
-        self.indexing.note_learnt();
+        self.indexing.note_learnt(graph);
     }
 
     /// Puts everything that waits into the graphs, and measures those that never were or have grown

@@ -226,6 +226,47 @@ fn rows_that_wait_join_after_a_checkpoint_although_nothing_is_committed() {
 
 /// No more rows wait than the setting says, whoever commits, with threads and without.
 #[test]
+fn rows_that_wait_are_sketched_while_they_do_and_found_as_by_looking_at_all() {
+    for metric in Metric::ALL {
+        let disk = SimDisk::new();
+        let db = Database::open(disk.open().unwrap(), on_threads(1)).unwrap();
+        db.create_collection("c", params(metric)).unwrap();
+        let commit = |change: &dyn Fn(&mut WriteBatch)| {
+            let mut batch = WriteBatch::new();
+            batch.set_bulk(true);
+            change(&mut batch);
+            db.commit(batch).unwrap();
+        };
+        let sketches = || db.collection("c").unwrap().memory.sketches.heap;
+        let is_as_exact = |k: usize| {
+            for query in (0..20).map(|seed| of(metric, 5000 + seed)) {
+                let mut options = SearchOptions::new(k);
+                options.ef = gannet::Ef::Fixed(400);
+                let found = db.search("c", &query, &options).unwrap().into_hits();
+                options.exact = true;
+                assert_eq!(found, db.search("c", &query, &options).unwrap().into_hits(), "{k}");
+            }
+        };
+        commit(&|batch| (0..200_u64).for_each(|id| batch.insert("c", id, &of(metric, id))));
+        checkpoint(&db);
+        commit(&|batch| (200..1000_u64).for_each(|id| batch.insert("c", id, &of(metric, id))));
+        assert_eq!(sketches(), 0, "who commits makes none");
+        is_as_exact(3);
+        let made = sketches();
+        assert!(made > 0);
+        commit(&|batch| {
+            (150..600).step_by(3).for_each(|id: u64| batch.delete_row("c", id));
+            (600..1000_u64).step_by(7).for_each(|id| batch.upsert("c", id, &of(metric, 9 * id)));
+        });
+        is_as_exact(3);
+        is_as_exact(40);
+        assert!(sketches() > made);
+        checkpoint(&db);
+        assert_eq!(sketches(), 0, "the graph holds the rows");
+    }
+}
+
+#[test]
 fn those_who_insert_wait_for_graphs_and_bulk_batches_do_not() {
     for threads in [1, 2] {
         let disk = SimDisk::new();

@@ -26,6 +26,7 @@ use crate::rows::Rows;
 use crate::space::{Aim, Space};
 use crate::table::View;
 use mean::take_mean;
+pub(crate) use rotation::largest;
 use rotation::rotate;
 
 pub(crate) use bit::Bit;
@@ -346,7 +347,7 @@ fn put_terms(code: &mut [u8], factor: f32, square: f32, along: f32) {
 /// The nearest integer to a number of a magnitude below 2^22, of two the even one: the sum with
 /// this number has no room for a fraction. Many at a time, where a call to round would be one.
 #[inline(always)]
-fn rounded(number: f32) -> i32 {
+pub(crate) fn rounded(number: f32) -> i32 {
     const NO_FRACTION: f32 = 12_582_912.0;
     let bits = (number + NO_FRACTION).to_bits();
     bits.wrapping_sub(NO_FRACTION.to_bits()).cast_signed()

@@ -52,7 +52,7 @@ pub(super) fn rotate(vector: &mut [f32]) -> f32 {
 
 /// The largest magnitude of a component.
 #[inline(always)]
-pub(super) fn largest(vector: &[f32]) -> f32 {
+pub(crate) fn largest(vector: &[f32]) -> f32 {
     let (blocks, rest) = vector.as_chunks::<8>();
     let mut most = [0.0f32; 8];
     for block in blocks {

@@ -6,6 +6,7 @@ mod batch;
 mod margin;
 mod nearest;
 mod scan;
+mod sketch;
 
 use std::ops::Range;
 
@@ -14,6 +15,7 @@ use crate::kernel::{Kernel, LANES};
 use crate::key::{Key, Neighbor};
 use crate::rows::Rows;
 pub(crate) use nearest::Nearest;
+pub use sketch::{Sketch, SomeRows, exact_beside};
 
 /// Most queries that share one pass over the rows, a multiple of a panel's: at a few hundred
 /// dimensions their panels and a block of rows fit a second cache.
@@ -153,19 +155,4 @@ fn padded(query: &[f32], stride: usize) -> Vec<f32> {
     let mut padded = query.to_vec();
     padded.resize(stride, 0.0);
     padded
-}
-
-/// Appends to `out` the nearest `k` of two lists that are each nearest first with ties by row (as
-/// every search gives them), in the same order. A row in both is returned twice.
-pub fn merge(a: &[Neighbor], b: &[Neighbor], k: usize, out: &mut Vec<Neighbor>) {
-    let (mut a, mut b) = (a.iter().copied().peekable(), b.iter().copied().peekable());
-    for _ in 0..k {
-        let takes_a = match (a.peek(), b.peek()) {
-            (Some(a), Some(b)) => a.key() <= b.key(),
-            (Some(_), None) => true,
-            (None, Some(_)) => false,
-            (None, None) => return,
-        };
-        out.extend(if takes_a { a.next() } else { b.next() });
-    }
 }

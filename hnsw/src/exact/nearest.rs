@@ -31,6 +31,17 @@ impl Nearest {
         Self { keys, k, gather, bound: None, limit: f32::INFINITY }
     }
 
+    /// For the smallest `k` of `known`, in order, and of others, `count` in all.
+    pub(crate) fn beside(known: impl Iterator<Item = Key>, k: usize, count: usize) -> Self {
+        let mut nearest = Self::new(k, count);
+        nearest.keys.extend(known.take(k));
+        if let Some(last) = nearest.keys.get(k - 1).copied() {
+            nearest.bound = Some(last);
+            nearest.limit = last.distance();
+        }
+        nearest
+    }
+
     /// A key of a greater distance is not among the smallest. Never NaN.
     #[inline]
     pub(crate) fn limit(&self) -> f32 {

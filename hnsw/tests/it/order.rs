@@ -1,6 +1,6 @@
 //! Nearest comes first, in every metric, from the graph and from the scan alike.
 
-use gannet_hnsw::{Isa, Kernel, Metric, Neighbor, exact, merge};
+use gannet_hnsw::{Isa, Kernel, Metric, Neighbor, exact};
 
 use crate::data::{Vectors, image, rows_of};
 
@@ -100,24 +100,6 @@ fn the_scan_agrees_with_a_plain_sort_for_every_k_range_and_filter() {
                 assert_eq!(found, expect[..k.min(expect.len())], "{metric} {range:?} {keep} {k}");
             }
         }
-    }
-}
-
-#[test]
-fn merging_keeps_the_order_and_the_count() {
-    let list = |pairs: &[(f32, u32)]| -> Vec<Neighbor> {
-        pairs.iter().map(|&(distance, row)| Neighbor { distance, row }).collect()
-    };
-    let a = list(&[(-1.0, 4), (0.5, 9), (2.0, 1)]);
-    let b = list(&[(-3.0, 8), (0.5, 7), (0.5, 10)]);
-    let expect = list(&[(-3.0, 8), (-1.0, 4), (0.5, 7), (0.5, 9), (0.5, 10), (2.0, 1)]);
-    for k in 0..9 {
-        let mut found = list(&[(7.0, 7)]);
-        merge(&a, &b, k, &mut found);
-        assert_eq!(found[1..], expect[..k.min(6)], "k {k}");
-        found.clear();
-        merge(&b, &a, k, &mut found);
-        assert_eq!(found, expect[..k.min(6)], "k {k}");
     }
 }
 
