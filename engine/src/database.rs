@@ -232,12 +232,17 @@ impl<S: Storage> Database<S> {
     /// inserted to within two roundings, as rows are kept at unit length with their norm.
     ///
     /// # Errors
-    /// `UnknownCollection`.
+    /// `UnknownCollection`; `Corrupt`.
     pub fn get_vector(&self, collection: &str, id: &Id) -> Result<Option<Vec<f32>>, ReadError> {
-        let state = self.core.state.read();
         let unknown = || ReadError::UnknownCollection { name: collection.to_owned() };
-        let collection = state.collection(collection).ok_or_else(unknown)?;
-        Ok(collection.row_of(id).map(|row| collection.now().vector(row)))
+        let (now, row) = {
+            let state = self.core.state.read();
+            let live = state.collection(collection).ok_or_else(unknown)?;
+            let Some(row) = live.row_of(id) else { return Ok(None) };
+            (Arc::clone(live.now()), row)
+        };
+        // No lock is held: it may be read from the media.
+        Ok(Some(now.vector(row)?))
     }
 
     /// Ends work in order: makes a checkpoint if

@@ -191,6 +191,16 @@ pub enum CommitError {
     /// An earlier write failed. Reads go on; only a reopen clears it.
     #[error("an earlier write failed: the database takes no more writes until it is reopened")]
     Poisoned,
+    /// More than [`max_pending_rows`](crate::Config::max_pending_rows) wait for the graph of a
+    /// collection, and it learns none of them: a vector of the collection is damaged. Nothing of
+    /// the batch was written; one that does not change the collection goes on.
+    #[error("too many rows wait for the graph of `{collection}`, which learns no more")]
+    GraphStopped {
+        /// The collection.
+        collection: String,
+        /// What is damaged.
+        source: Corruption,
+    },
 }
 
 impl CommitError {
@@ -241,6 +251,10 @@ pub enum ReadError {
         /// Its name.
         name: String,
     },
+    /// A vector that was wanted is damaged. It is found when it is first read where the storage
+    /// maps files; elsewhere the database is not opened.
+    #[error("a vector is damaged")]
+    Corrupt(#[from] Corruption),
 }
 
 /// Why a search gave no answer.
@@ -290,6 +304,10 @@ pub enum SearchError {
     /// A query without direction in a collection that compares directions.
     #[error("the query is zero: under cosine it has no direction")]
     ZeroVector,
+    /// A vector that the search had to look at is damaged, as in [`ReadError::Corrupt`]. Searches
+    /// that look at others go on.
+    #[error("a vector is damaged")]
+    Corrupt(#[from] Corruption),
 }
 
 /// Why a checkpoint was not made. The one before stays in force, unless the database was poisoned
@@ -309,6 +327,9 @@ pub enum CheckpointError {
         /// Its name.
         name: String,
     },
+    /// A vector is damaged: nothing is made of the rows of its collection, no graph and no file.
+    #[error("a vector is damaged")]
+    Corrupt(#[from] Corruption),
     /// The caller's progress function asked to stop.
     #[error("the checkpoint was cancelled")]
     Cancelled,

@@ -9,16 +9,16 @@ mod learn;
 mod retired;
 
 use crate::batch::WriteBatch;
+use crate::collection::LiveCollection;
 use crate::config::Durability;
 use crate::database::Core;
 use crate::error::{CommitError, OpenError};
-use crate::sync::{AtomicBool, Condvar, Mutex, MutexGuard, Ordering};
+use crate::sync::{AtomicBool, Builder, Condvar, JoinHandle, Mutex, MutexGuard, Ordering};
 use gannet_hnsw::{BuildScratch, Graph};
 use gannet_storage::Storage;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 pub(crate) use learn::{Asked, measure};
@@ -102,13 +102,18 @@ impl Indexing {
         one
     }
 
-    /// Something was learnt, by a graph that took this one's place.
-    fn note_learnt(&self, retired: Arc<Graph>) {
+    /// A graph took the place of this one.
+    fn retire(&self, graph: Arc<Graph>) {
         if self.state.lock().is_running {
-            self.retired.take(retired);
+            self.retired.take(graph);
+            drop(self.state.lock());
+            self.work.notify_one();
         }
+    }
+
+    /// Something was learnt, or will not be.
+    fn note_learnt(&self) {
         drop(self.state.lock());
-        self.work.notify_one();
         self.learnt.notify_all();
     }
 
@@ -192,7 +197,7 @@ impl<S: Storage> Core<S> {
             }
             // Before the look: who commits after it tells, what came before it is seen.
             self.indexing.is_idle.store(true, Ordering::SeqCst);
-            let has_rows = self.has_waiting_rows();
+            let has_rows = self.has_rows_to_learn(state.waiters > 0);
             if has_rows {
                 // It looks again soon, whoever commits.
                 self.indexing.is_idle.store(false, Ordering::SeqCst);
@@ -209,9 +214,11 @@ impl<S: Storage> Core<S> {
         }
     }
 
-    fn has_waiting_rows(&self) -> bool {
+    /// Whether rows wait that a graph can learn; or, where somebody may have to hear of it, any.
+    fn has_rows_to_learn(&self, or_not: bool) -> bool {
         let state = self.state.read();
-        state.collections().any(|collection| collection.changes().len() > 0)
+        let can_learn = |found: &LiveCollection<_>| or_not || found.now().damage().is_none();
+        state.collections().any(|found| found.changes().len() > 0 && can_learn(found))
     }
 
     /// Rows were committed: the thread is told, if it sleeps.
@@ -239,8 +246,14 @@ impl<S: Storage> Core<S> {
             };
             let install = LIVE_INSTALL;
             let mut asked = Asked { id, scratch, install, upto: u64::MAX, is_behind: true };
-            if self.learn(&mut asked, &mut go_on).is_break() {
-                return;
+            match self.learn(&mut asked, &mut go_on) {
+                Ok(ControlFlow::Break(())) => return,
+                Ok(ControlFlow::Continue(())) => {}
+                Err(_) => {
+                    // Who waits for this graph finds the damage.
+                    self.indexing.note_learnt();
+                    continue;
+                }
             }
             if self.is_cut_due(id) {
                 match self.cut(id) {
@@ -288,21 +301,34 @@ impl<S: Storage> Core<S> {
     /// Waits until the graphs of the collections that `batch` changes have learnt most of what was
     /// committed before: searches look at the rest one by one. Not where that cannot be: graphs are
     /// held as they are, or the log takes nothing, which the batch is to hear of itself.
-    pub(crate) fn wait_for_graphs(&self, batch: &WriteBatch) {
+    ///
+    /// # Errors
+    /// `GraphStopped`.
+    pub(crate) fn wait_for_graphs(&self, batch: &WriteBatch) -> Result<(), CommitError> {
         for name in batch.collections_to_learn() {
             let lag = || {
                 let state = self.state.read();
                 let found = state.collection(name);
                 found.map_or((0, 0), |found| (found.now().id, found.changes().len()))
             };
+            let check = || {
+                let state = self.state.read();
+                let found = state.collection(name).and_then(|found| found.now().damage());
+                found.map_or(Ok(()), |damage| {
+                    let (collection, source) = (name.to_owned(), damage.clone());
+                    Err(CommitError::GraphStopped { collection, source })
+                })
+            };
             let (id, count) = lag();
             if count <= self.indexing.pending_max {
                 continue;
             }
+            check()?;
             let mut state = self.indexing.state.lock();
             if !state.is_running {
                 drop(state);
                 self.learn_now(id);
+                check()?;
                 continue;
             }
             state.waiters += 1;
@@ -310,12 +336,17 @@ impl<S: Storage> Core<S> {
             let may_learn = |state: &IndexerState| {
                 state.is_running && !state.is_paused && state.refusals == refusals
             };
-            while may_learn(&state) && lag().1 > self.indexing.pending_max {
+            while may_learn(&state) && lag().1 > self.indexing.pending_max && check().is_ok() {
                 self.indexing.work.notify_one();
                 self.indexing.learnt.wait(&mut state);
             }
             state.waiters -= 1;
+            drop(state);
+            if lag().1 > self.indexing.pending_max {
+                check()?;
+            }
         }
+        Ok(())
     }
 
     /// Where there is no thread to wait for, whoever commits does its work.

@@ -10,11 +10,10 @@ use crate::commit::queue::{Queue, SpareWork};
 use crate::database::{Core, Database};
 use crate::error::{CommitError, OpenError};
 use crate::log::writer::{AppendError, make_spare};
-use crate::sync::Ordering;
+use crate::sync::{Builder, JoinHandle, Ordering};
 use gannet_hnsw::BuildScratch;
 use gannet_storage::Storage;
 use std::sync::Arc;
-use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 /// The log is idle when nothing was acknowledged for so long.

@@ -266,7 +266,7 @@ fn load<S: Storage>(
     let end = recover_with(&source, executor, Decoded::take, |wave| state.replay(wave, executor))?;
     let replay_time = config.clock.now().saturating_sub(began);
     for (id, reason) in discarded {
-        report.index_actions.extend(rebuild_graph(&mut state, id, reason, executor));
+        report.index_actions.extend(rebuild_graph(&mut state, id, reason, executor)?);
     }
     let LogEnd { position, mut next_number, frames, records, bytes, torn_bytes, cut } = end;
     report.end_lsn = position.lsn;
@@ -321,13 +321,13 @@ fn load_state<S: Storage>(
     Ok(state)
 }
 
-fn rebuild_graph<V: std::ops::Deref<Target = [u8]>>(
+fn rebuild_graph<V: std::ops::Deref<Target = [u8]> + Send + Sync>(
     state: &mut State<V>,
     id: u32,
     reason: String,
     executor: &Executor,
-) -> Option<IndexAction> {
-    let collection = state.collection_mut(id)?;
-    let rows = collection.rebuild_graph(executor);
-    Some(IndexAction { collection: collection.now().name.clone(), reason, rows })
+) -> Result<Option<IndexAction>, Corruption> {
+    let Some(collection) = state.collection_mut(id) else { return Ok(None) };
+    let rows = collection.rebuild_graph(executor)?;
+    Ok(Some(IndexAction { collection: collection.now().name.clone(), reason, rows }))
 }

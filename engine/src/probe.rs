@@ -6,6 +6,7 @@
 //! little.
 
 use crate::collection::Collection;
+use crate::damage::Corruption;
 use crate::database::{Core, Database, ViewOf};
 use crate::error::ReadError;
 use gannet_hnsw::Executor;
@@ -112,7 +113,7 @@ impl<S: Storage> Database<S> {
     /// [`Config::threads`](crate::Config::threads).
     ///
     /// # Errors
-    /// `UnknownCollection`.
+    /// `UnknownCollection`; `Corrupt`.
     pub fn probe(
         &self,
         collection: &str,
@@ -124,7 +125,7 @@ impl<S: Storage> Database<S> {
             let state = core.state.read();
             Arc::clone(state.collection(collection).ok_or_else(unknown)?.now())
         };
-        let hits = core.probe(&now, queries, core.executor());
+        let hits = core.probe(&now, queries, core.executor())?;
         Ok(RecallEstimate::of(hits.into_iter()))
     }
 }
@@ -136,10 +137,10 @@ impl<S: Storage> Core<S> {
         collection: &Collection<ViewOf<S>>,
         queries: u32,
         executor: &Executor,
-    ) -> Vec<usize> {
+    ) -> Result<Vec<usize>, Corruption> {
         let graph = collection.graph();
         if graph.count() <= u32::from(K) {
-            return Vec::new();
+            return Ok(Vec::new());
         }
         let members = graph.members();
         let place = || self.chance.next_u64() % u64::from(graph.len());
@@ -166,7 +167,8 @@ impl<S: Storage> Core<S> {
             all.map(|live| (Arc::clone(live.now()), live.changes().last_number())).collect()
         };
         for (collection, changes) in collections {
-            let hits = self.probe(&collection, 1, &Executor::Serial);
+            // What is damaged is told to whoever asks for it.
+            let Ok(hits) = self.probe(&collection, 1, &Executor::Serial) else { continue };
             if self.note_probe(&collection, &hits, changes) {
                 // Cancelled when the database is closed; a failure shows in the next probes.
                 _ = self.optimize(collection.id, &mut |_| {

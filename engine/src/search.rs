@@ -1,6 +1,7 @@
 //! Searching: the graph for what it holds, a scan for what it does not hold yet.
 
 use crate::collection::{Collection, Waiting};
+use crate::damage::Corruption;
 use crate::database::Database;
 use crate::error::SearchError;
 use crate::filter::{Filter, Kind};
@@ -223,7 +224,7 @@ impl<S: Storage> Database<S> {
         };
         let searched = Searched { collection: found, passing: passing.as_deref(), k: options.k };
         let Some(ef) = beam(found, options) else {
-            let (lists, how) = searched.exact(&prepared, core.executor());
+            let (lists, how) = searched.exact(&prepared, core.executor())?;
             return Ok(lists.iter().map(|list| answer(list, how)).collect());
         };
         let groups = prepared.len().div_ceil(QUERIES_A_TASK);
@@ -231,19 +232,20 @@ impl<S: Storage> Database<S> {
             let mut context = core.contexts.lock().pop().unwrap_or_default();
             let queries = prepared.chunks(QUERIES_A_TASK).nth(group).expect("so many groups");
             let near = |query: &Vec<f32>| {
-                let (neighbors, how) = searched.nearest(query, ef, &mut context);
-                answer(&neighbors, how)
+                let (neighbors, how) = searched.nearest(query, ef, &mut context)?;
+                Ok(answer(&neighbors, how))
             };
-            let answers: Vec<_> = queries.iter().map(near).collect();
+            let answers: Result<Vec<_>, Corruption> = queries.iter().map(near).collect();
             core.contexts.lock().push(context);
             answers
         });
+        let answered: Vec<Vec<_>> = answered.into_iter().collect::<Result<_, _>>()?;
         Ok(answered.into_iter().flatten().collect())
     }
 }
 
 /// The query as the collection compares it.
-fn prepare<V: Deref<Target = [u8]>>(
+fn prepare<V: Deref<Target = [u8]> + Send + Sync>(
     collection: &Collection<V>,
     query: &[f32],
 ) -> Result<Vec<f32>, SearchError> {
@@ -269,7 +271,7 @@ fn prepare<V: Deref<Target = [u8]>>(
 }
 
 /// The width of the beam; `None` where every row is to be looked at.
-fn beam<V: Deref<Target = [u8]>>(
+fn beam<V: Deref<Target = [u8]> + Send + Sync>(
     collection: &Collection<V>,
     options: &SearchOptions,
 ) -> Option<usize> {
@@ -295,7 +297,11 @@ impl<V: Deref<Target = [u8]> + Send + Sync> Searched<'_, V> {
     }
 
     /// The nearest of each query, every row that passes looked at.
-    fn exact(&self, queries: &[Vec<f32>], executor: &Executor) -> (Vec<Vec<Neighbor>>, How) {
+    fn exact(
+        &self,
+        queries: &[Vec<f32>],
+        executor: &Executor,
+    ) -> Result<(Vec<Vec<Neighbor>>, How), Corruption> {
         let Self { collection, k, .. } = *self;
         let (allowed, row_count) = (self.rows(), collection.row_count());
         let passes = |row: u32| allowed.contains(row);
@@ -304,10 +310,10 @@ impl<V: Deref<Target = [u8]> + Send + Sync> Searched<'_, V> {
         let kernel = collection.graph().kernel();
         let queries: Vec<&[f32]> = queries.iter().map(|query| &query[..]).collect();
         let (rows, k) = (0..row_count, k.min(allowed.count() as usize));
-        let lists =
-            collection.with_rows(|all| exact_batch(all, rows, &queries, k, live, kernel, executor));
+        let lists = collection
+            .with_rows(|all| exact_batch(all, rows, &queries, k, live, kernel, executor))?;
         let (plan, passing) = (Plan::Exact, u64::from(allowed.count()));
-        (lists, How { is_exact: true, plan, passing, scanned: passing, ..How::default() })
+        Ok((lists, How { is_exact: true, plan, passing, scanned: passing, ..How::default() }))
     }
 
     /// The nearest of a query: through the graph for the rows it holds, each of the others looked
@@ -317,7 +323,7 @@ impl<V: Deref<Target = [u8]> + Send + Sync> Searched<'_, V> {
         query: &[f32],
         ef: usize,
         context: &mut SearchContext,
-    ) -> (Vec<Neighbor>, How) {
+    ) -> Result<(Vec<Neighbor>, How), Corruption> {
         let (collection, graph) = (self.collection, self.collection.graph());
         let count = self.rows().count();
         let k = self.k.min(count as usize);
@@ -337,7 +343,7 @@ impl<V: Deref<Target = [u8]> + Send + Sync> Searched<'_, V> {
                 exact_beside(rows, &some, query, &known, k, graph.kernel(), &mut out);
             }
             plan
-        });
+        })?;
         let waiting = waiting.iter().map(|some| u64::from(some.count())).sum::<u64>();
         let in_graph = u64::from(count) - waiting;
         let effort = context.effort();
@@ -356,6 +362,6 @@ impl<V: Deref<Target = [u8]> + Send + Sync> Searched<'_, V> {
             how.distances = how.distances.saturating_sub(in_graph);
             how.scanned += in_graph;
         }
-        (out, how)
+        Ok((out, how))
     }
 }

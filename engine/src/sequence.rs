@@ -57,7 +57,7 @@ struct DraftCollection {
 ///
 /// # Errors
 /// The first operation that cannot be done, as `CommitError` says; nothing was added.
-pub(crate) fn sequence<V: Deref<Target = [u8]>>(
+pub(crate) fn sequence<V: Deref<Target = [u8]> + Send + Sync>(
     state: &State<V>,
     in_flight: &mut InFlight,
     before: Lsn,
@@ -98,7 +98,7 @@ pub(crate) fn sequence<V: Deref<Target = [u8]>>(
     Ok(out)
 }
 
-impl<V: Deref<Target = [u8]>> Draft<'_, V> {
+impl<V: Deref<Target = [u8]> + Send + Sync> Draft<'_, V> {
     fn take(&mut self, change: &Change<'_>) -> Result<(), CommitError> {
         match change {
             Change::CreateCollection { name, params } => self.create_collection(name, params),

@@ -23,7 +23,7 @@ pub(crate) struct State<V> {
     pub(crate) has_new_rows: bool,
 }
 
-impl<V: Deref<Target = [u8]>> State<V> {
+impl<V: Deref<Target = [u8]> + Send + Sync> State<V> {
     pub(crate) fn new(next_collection: u32, next_keyspace: u32) -> Self {
         Self {
             collections: BTreeMap::new(),

@@ -136,7 +136,7 @@ pub struct OpeningStats {
     pub replay_records_per_second: u64,
 }
 
-fn collection_stats<V: Deref<Target = [u8]>>(
+fn collection_stats<V: Deref<Target = [u8]> + Send + Sync>(
     collection: &LiveCollection<V>,
     probes: &Probes,
     views_copy_nothing: bool,

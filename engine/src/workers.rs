@@ -17,6 +17,8 @@ impl Workers {
     pub(crate) fn new(threads: usize) -> Self {
         let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let threads = if threads == 0 { cores() } else { threads };
+        // A scheduler that tries orders knows nothing of a pool's threads, which share work only.
+        let threads = if cfg!(shuttle) { 1 } else { threads };
         Self { threads, executor: OnceLock::new(), behind: OnceLock::new() }
     }
 

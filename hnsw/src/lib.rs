@@ -79,6 +79,7 @@ mod select;
 mod space;
 mod sweep;
 mod table;
+mod unchecked;
 mod vector;
 mod visited;
 mod walk;
@@ -106,4 +107,5 @@ pub use params::{DIMS_MAX, EF_CONSTRUCTION_MAX, M_MAX, M_MIN, Params, ParamsErro
 pub use plan::Plan;
 pub use rows::{Rows, STRIDE_STEP, row_stride};
 pub use rowset::RowSet;
+pub use unchecked::{Guard, Unchecked};
 pub use vector::{VectorFault, check_binary, check_finite, normalise};

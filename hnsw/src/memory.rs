@@ -21,7 +21,10 @@ const HUGE_LEN: usize = 2 << 20;
 /// The image of a graph where it lies: bytes that their owner keeps and nobody changes. A clone
 /// shares them.
 #[derive(Clone)]
-pub struct Image(Arc<dyn AsRef<[u8]> + Send + Sync>);
+pub struct Image {
+    owner: Arc<dyn AsRef<[u8]> + Send + Sync>,
+    is_verified: bool,
+}
 
 // Nothing can be seen half changed in what does not change.
 impl UnwindSafe for Image {}
@@ -30,11 +33,21 @@ impl RefUnwindSafe for Image {}
 impl Image {
     /// The bytes of `owner`, which are the same each time.
     pub fn new(owner: impl AsRef<[u8]> + Send + Sync + 'static) -> Self {
-        Self(Arc::new(owner))
+        Self { owner: Arc::new(owner), is_verified: false }
+    }
+
+    /// As [`new`](Self::new), of bytes that a checksum of the owner's covers, which matched: the
+    /// one that the image has of its body is not computed again.
+    pub fn verified(owner: impl AsRef<[u8]> + Send + Sync + 'static) -> Self {
+        Self { is_verified: true, ..Self::new(owner) }
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
-        (*self.0).as_ref()
+        (*self.owner).as_ref()
+    }
+
+    pub(crate) fn is_verified(&self) -> bool {
+        self.is_verified
     }
 }
 

@@ -56,7 +56,7 @@ impl Ranking<'_> {
         ids.clear();
         ids.extend(keys.iter().map(|key| key.row()));
         for &row in &**ids {
-            prefetch(rows.row(row));
+            prefetch(rows.unread(row));
         }
         graph.kernel.distances(query, rows, ids, distances);
         for ((key, &row), &distance) in keys.iter_mut().zip(&**ids).zip(&**distances) {

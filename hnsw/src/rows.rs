@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use crate::overlay::Overlay;
 use crate::params::{DIMS_MAX, ROWS_MAX};
+use crate::unchecked::Guard;
 
 /// A row's stride is a multiple of this many floats: one cache line, 64 bytes.
 pub const STRIDE_STEP: usize = 16;
@@ -33,6 +34,8 @@ pub struct Rows<'a> {
     chunk_log2: u32,
     /// Of the rows in a chunk of the overlay.
     overlay_log2: u32,
+    /// Before rows outside of the overlay; `None` where all may be read.
+    guard: Option<&'a Guard<'a>>,
 }
 
 impl fmt::Debug for Rows<'_> {
@@ -72,7 +75,7 @@ impl<'a> Rows<'a> {
         }
         assert!(left == 0, "{} chunks hold {left} rows fewer than {len}", chunks.len());
         let chunk_log2 = rows_per_chunk_log2;
-        Self { chunks, overlay: None, stride, dims, len, chunk_log2, overlay_log2: 0 }
+        Self { chunks, overlay: None, stride, dims, len, chunk_log2, overlay_log2: 0, guard: None }
     }
 
     /// `len` rows of `dims` dimensions, each in a chunk of `overlay`, or else in its view. Views
@@ -103,6 +106,14 @@ impl<'a> Rows<'a> {
         assert_eq!(found, expected, "floats of a chunk of the overlay");
         let overlay = Some(overlay).filter(|overlay| !overlay.is_empty());
         Self { chunks: views, overlay, len, overlay_log2: rows_per_chunk_log2, ..none }
+    }
+
+    /// The same rows, of which those that are not in the overlay are checked before they are read
+    /// the first time. Where a block fails its check its rows read as zeroes: whoever checks has to
+    /// note that, and what is computed with them is worth nothing.
+    #[must_use]
+    pub fn guarded(self, guard: &'a Guard<'a>) -> Self {
+        Self { guard: Some(guard), ..self }
     }
 
     /// How many rows there are: they are numbered from 0.
@@ -136,10 +147,37 @@ impl<'a> Rows<'a> {
     #[must_use]
     #[inline]
     pub fn row(&self, row: u32) -> &'a [f32] {
+        match self.refuses(row) {
+            None => self.unread(row),
+            Some(guard) => guard.zeroes(1, self.stride),
+        }
+    }
+
+    /// Where the vector of `row` is, for a prefetch: it may not have been checked, so nobody looks
+    /// at what is there.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    #[inline]
+    pub(crate) fn unread(&self, row: u32) -> &'a [f32] {
         assert!(row < self.len, "row {row} of {}", self.len);
         let (chunk, at) = self.place(row);
         let start = at as usize * self.stride;
         &chunk[start..start + self.stride]
+    }
+
+    /// The guard, if it lets nobody read `row`.
+    #[inline]
+    fn refuses(&self, row: u32) -> Option<&'a Guard<'a>> {
+        let guard = self.guard?;
+        if guard.is_checked(row) { None } else { self.ask(guard, row) }
+    }
+
+    #[cold]
+    fn ask(&self, guard: &'a Guard<'a>, row: u32) -> Option<&'a Guard<'a>> {
+        let chunk = (row >> self.overlay_log2) as usize;
+        let is_over = self.overlay.is_some_and(|overlay| overlay.get(chunk).is_some());
+        (!is_over && !guard.check(row)).then_some(guard)
     }
 
     /// The chunk that a row is in, and its place there.
@@ -154,8 +192,8 @@ impl<'a> Rows<'a> {
         (chunk, row & ((1u32 << self.chunk_log2) - 1))
     }
 
-    /// The first rows of `range` as they follow one another in memory: to its end or that of their
-    /// chunk, and at least one.
+    /// The first rows of `range` as they follow one another in memory: to its end, that of their
+    /// chunk or that of a block that is checked as one, and at least one.
     ///
     /// # Panics
     /// If `range` is empty or there is no such row.
@@ -172,6 +210,12 @@ impl<'a> Rows<'a> {
         if self.overlay.is_some() {
             count = count.min(to_edge(self.overlay_log2));
         }
+        if let Some(guard) = self.guard {
+            count = count.min(to_edge(guard.rows_log2()));
+        }
+        if let Some(guard) = self.refuses(range.start) {
+            return guard.zeroes(count, self.stride);
+        }
         &chunk[first as usize * self.stride..][..count * self.stride]
     }
 }
@@ -179,6 +223,8 @@ impl<'a> Rows<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::unchecked::Unchecked;
+    use std::sync::Mutex;
 
     #[test]
     fn strides_are_whole_cache_lines() {
@@ -261,6 +307,56 @@ mod tests {
         assert!(refused(&views, 1).is_ok());
         assert!(refused(&views, 2).is_err(), "chunks of another length");
         assert!(refused(&[&floats[16..]], 1).is_err(), "a view of another length");
+    }
+
+    #[test]
+    fn rows_are_checked_before_they_are_read_and_those_that_fail_are_zeroes() {
+        let floats: Vec<f32> = (1u16..=32 * 16).map(f32::from).collect();
+        let chunks: Vec<&[f32]> = floats.chunks(16 << 3).collect();
+        // Rows 12 to 15 are read from the overlay.
+        let mut overlay = Overlay::new(16 << 2);
+        overlay.chunk_mut(3, |new| new.fill(-1.0));
+        let rows = Rows::layered(16, 3, &chunks, (&overlay, 2), 32);
+        let mut unchecked = Unchecked::new(1);
+        unchecked.add(8..24);
+        let asked = Mutex::new(Vec::new());
+        // Rows 20 and 21 are damaged.
+        let check = |block| {
+            asked.lock().unwrap().push(block);
+            if block != 10 {
+                unchecked.remove(block);
+            }
+            block != 10
+        };
+        let guard = Guard::new(&unchecked, &check);
+        let guarded = rows.guarded(&guard);
+        let asked_for = || std::mem::take(&mut *asked.lock().unwrap());
+        for row in [0, 7, 12, 15, 24, 31] {
+            assert_eq!(guarded.row(row), rows.row(row), "row {row}");
+        }
+        assert_eq!(guarded.unread(8).as_ptr(), rows.row(8).as_ptr());
+        assert_eq!(asked_for(), [0; 0], "nothing was to be checked, or looked at");
+        for row in [8, 9, 8, 16] {
+            assert_eq!(guarded.row(row), rows.row(row), "row {row}");
+        }
+        assert_eq!(asked_for(), [4, 8], "each block once");
+        for row in [20, 21, 20] {
+            assert_eq!(guarded.row(row), [0.0; 16], "row {row}");
+        }
+        assert_eq!(asked_for(), [10; 3], "what failed is asked for again");
+        for row in 0..32 {
+            let run = guarded.run(row..32);
+            let (is_odd, end) = (row % 2 == 1, u32::try_from(run.len() / 16).unwrap() + row);
+            assert_eq!(end, if is_odd { row + 1 } else { row + 2 }, "a run ends with its block");
+            let is_damaged = |row: &u32| [20, 21].contains(row);
+            let expect = (row..end).flat_map(|row| {
+                let zero = is_damaged(&row);
+                rows.row(row).iter().map(move |float| if zero { 0.0 } else { *float })
+            });
+            assert!(run.iter().copied().eq(expect), "from {row}");
+        }
+        assert_eq!(asked_for(), [5, 9, 10, 10, 11], "rows of the overlay are not asked for");
+        assert_eq!(unchecked.left(), 3, "one is damaged, two are in the overlay");
     }
 
     #[test]

@@ -109,7 +109,7 @@ impl<S: Simd> Space for Exact<'_, S> {
 
     #[inline(always)]
     fn prefetch(&self, row: u32) {
-        prefetch(self.rows.row(row));
+        prefetch(self.rows.unread(row));
     }
 
     #[cfg(feature = "counters")]

@@ -56,7 +56,7 @@ pub(crate) fn by_vectors(
     let mut blocks = Blocks::new(passing, beam);
     while blocks.advance() {
         for &row in &*blocks.next {
-            prefetch(rows.row(row));
+            prefetch(rows.unread(row));
         }
         kernel.distances(query, rows, blocks.block, distances);
         for (&row, &distance) in blocks.block.iter().zip(&*distances) {

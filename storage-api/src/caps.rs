@@ -1,14 +1,16 @@
-//! What a backend can do natively: for logs, benchmarks and people. Behaviour never depends on it.
+//! What a backend can do natively: for logs, benchmarks and people. What is answered never depends
+//! on it, nor what is on disk; when bytes are read and verified may.
 
 /// A backend's own description of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "a table of yes and no, never decided on")]
+#[expect(clippy::struct_excessive_bools, reason = "a table of yes and no, hardly decided on")]
 pub struct Caps {
     /// Short name: `std`, `uring`, `mmap`, `memory`, `sim`, ...
     pub name: &'static str,
     /// Transfers bypass the page cache.
     pub direct_io: bool,
-    /// [`SealedFile::view`](crate::SealedFile::view) copies nothing.
+    /// [`SealedFile::view`](crate::SealedFile::view) copies nothing, and reads nothing until its
+    /// bytes are looked at.
     pub zero_copy_views: bool,
     /// A durable write is one request to the kernel.
     pub fused_sync: bool,

@@ -32,6 +32,7 @@ fn write<S: Storage, T: Storage>(
     let (manifest, file, files) = frozen.write_to(to).map_err(|error| match error {
         CheckpointError::Storage(error) => CopyError::Target(error),
         CheckpointError::ReadBack(_)
+        | CheckpointError::Corrupt(_)
         | CheckpointError::UnknownCollection { .. }
         | CheckpointError::Cancelled
         | CheckpointError::Threads(_)

@@ -133,8 +133,12 @@ impl<'c, S: Storage> Frozen<'c, S> {
     }
 
     /// Leaves out rows that nobody needs, where that was to be done.
-    pub(super) fn merge(&mut self) {
-        self.collections.iter_mut().for_each(FrozenCollection::merge);
+    ///
+    /// # Errors
+    /// `Corrupt`: there is no checkpoint then.
+    pub(super) fn merge(&mut self) -> Result<(), CheckpointError> {
+        let executor = self.core.executor();
+        self.collections.iter_mut().try_for_each(|collection| Ok(collection.merge(executor)?))
     }
 
     /// Writes files and manifest to another storage; also how many files, and their length in

@@ -141,7 +141,7 @@ impl<S: Storage> Core<S> {
                 files_left: Some(0),
             });
         };
-        frozen.merge();
+        frozen.merge()?;
         let mut written = frozen.write(&self.storage, progress, go_on);
         if let Err(CheckpointError::Storage(error)) = &written
             && error.kind() == ErrorKind::NoSpace

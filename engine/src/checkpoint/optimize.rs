@@ -119,11 +119,11 @@ impl<S: Storage> Core<S> {
             return Ok(Relinked::default());
         }
         let mut new = gannet_hnsw::Graph::clone(old);
-        let relinked = collection.with_rows(|all| {
+        let relinked = collection.make_of_rows(executor, |all| {
             let mut proceed = |done| progress(Progress { phase: Phase::Relink, done, total: rows });
             new.choose_code(all, executor, &mut || proceed(0))?;
             new.relink(all, executor, &mut |done| proceed(done.into()))
-        });
+        })?;
         if relinked.is_break() {
             return Err(CheckpointError::Cancelled);
         }

@@ -7,14 +7,15 @@ use super::ids::IdIndex;
 use super::live::LiveCollection;
 use super::numbers::Numbers;
 use super::rows::RowStore;
+use super::unverified::check_rows;
 use super::{Collection, next_stamp};
 use crate::codec::Reader;
 use crate::damage::Damage;
 use crate::error::{OpenError, with_causes};
 use crate::manifest::{CollectionEntry, RowsEntry, inconsistent};
 use crate::record::decode_id;
-use crate::sealed::{FileKind, FileRef, SealedReader, Verified};
-use gannet_hnsw::{Executor, Graph, Image, Metric, Params, RowSet, check_finite, row_stride};
+use crate::sealed::{FileKind, FileRef, SealedReader, SectionView, Verified};
+use gannet_hnsw::{Executor, Graph, Image, Metric, RowSet, check_finite};
 use gannet_storage::{ErrorKind, SealedFile, Storage};
 use std::ops::{Deref, Range};
 
@@ -57,8 +58,10 @@ pub(crate) enum LoadedGraph {
     Discarded(String),
 }
 
-impl<V: Deref<Target = [u8]>> LiveCollection<V> {
+impl<V: Deref<Target = [u8]> + Send + Sync> LiveCollection<V> {
     /// Reads the files of `entry`, every byte of them verified, rows and graph at the same time.
+    /// Where views copy nothing, vectors of whole views are not read: they are verified when they
+    /// are wanted.
     ///
     /// # Errors
     /// Damage of rows, or of the set of dead ones. A graph that is damaged is no error.
@@ -71,23 +74,31 @@ impl<V: Deref<Target = [u8]>> LiveCollection<V> {
     where
         S: Storage,
         S::Sealed: SealedFile<View = V>,
-        V: Send + Sync,
     {
         let mut live = Self::new(entry.id, entry.name.clone(), entry.params.clone());
         let open =
             |rows: &RowsEntry| SealedReader::open(storage, FileKind::Rows, database, &rows.file);
         let readers = entry.rows.iter().map(open).collect::<Result<Vec<_>, _>>()?;
-        let pieces = row_pieces(&live.now.rows, &readers, entry)?;
+        let mut pieces = row_pieces(&live.now.rows, &readers, entry)?;
+        if storage.caps().zero_copy_views {
+            let view_len = live.now.rows.view_len_bytes() as u64;
+            for piece in &mut pieces {
+                piece.is_put_off = piece.bytes.end - piece.bytes.start == view_len;
+            }
+        }
         // The graph first: it is the longest piece.
         let mut parts = executor.map(pieces.len() + 1, |index| match index.checked_sub(1) {
             None => Part::Graph(Box::new(load_graph(storage, database, entry, executor))),
-            Some(piece) => Part::Rows(read_rows(&readers, &pieces[piece], &entry.params)),
+            Some(piece) => Part::Rows(pieces[piece].read(&readers, entry.params.dims)),
         });
         let mut numbers = Numbers::default();
         let now = live.now_mut();
         for part in parts.drain(1..) {
             let Part::Rows(rows) = part else { unreachable!("one graph, at the front") };
-            now.rows.append(rows?);
+            match rows? {
+                Loaded::Verified(rows) => now.rows.append(rows),
+                Loaded::Unverified(rows) => now.rows.append_unverified(rows),
+            }
         }
         for (rows, reader) in entry.rows.iter().zip(&readers) {
             now.load_norms(reader, rows.count)?;
@@ -162,7 +173,7 @@ fn dead_rows(bytes: &[u8], row_count: u32) -> Option<RowSet> {
     words.map(RowSet::from_words).filter(|dead| dead.last().is_none_or(|last| last < row_count))
 }
 
-impl<V: Deref<Target = [u8]>> Collection<V> {
+impl<V: Deref<Target = [u8]> + Send + Sync> Collection<V> {
     fn load_norms<F: SealedFile>(
         &mut self,
         file: &SealedReader<F>,
@@ -200,7 +211,14 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
 /// A part of a collection that is read on its own.
 enum Part<V> {
     Graph(Box<Result<GraphOrReason, OpenError>>),
-    Rows(Result<Verified<V>, OpenError>),
+    Rows(Result<Loaded<V>, OpenError>),
+}
+
+/// Vectors that go into one view.
+enum Loaded<V> {
+    Verified(Verified<V>),
+    /// All of the view.
+    Unverified(SectionView<V>),
 }
 
 /// The graph, `None` without a file, or why it is not usable.
@@ -210,10 +228,35 @@ type GraphOrReason = Result<Option<Graph>, String>;
 struct Piece {
     file: usize,
     bytes: Range<u64>,
+    /// They are verified when they are wanted, and not now.
+    is_put_off: bool,
+}
+
+impl Piece {
+    fn read<F: SealedFile>(
+        &self,
+        files: &[SealedReader<F>],
+        dims: u32,
+    ) -> Result<Loaded<F::View>, OpenError> {
+        let file = &files[self.file];
+        let damaged = |damage| file.damage(ROWS, self.bytes.start, damage);
+        let rows = file.view_range(ROWS, self.bytes.clone())?;
+        if self.is_put_off {
+            let is_aligned = bytemuck::try_cast_slice::<u8, f32>(rows.bytes()).is_ok();
+            return if is_aligned {
+                Ok(Loaded::Unverified(rows))
+            } else {
+                Err(damaged(Damage::Field("alignment")).into())
+            };
+        }
+        let rows = rows.verified()?;
+        check_rows(&rows, dims).map_err(damaged)?;
+        Ok(Loaded::Verified(rows))
+    }
 }
 
 /// The vectors of all files, cut where views of the (empty) store begin.
-fn row_pieces<V: Deref<Target = [u8]>, F: SealedFile>(
+fn row_pieces<V: Deref<Target = [u8]> + Send + Sync, F: SealedFile>(
     store: &RowStore<V>,
     files: &[SealedReader<F>],
     entry: &CollectionEntry,
@@ -229,26 +272,12 @@ fn row_pieces<V: Deref<Target = [u8]>, F: SealedFile>(
         let mut done = 0;
         while done < count {
             let take = (per_view - (first + done) % per_view).min(count - done);
-            pieces.push(Piece { file, bytes: done * row_len..(done + take) * row_len });
+            let bytes = done * row_len..(done + take) * row_len;
+            pieces.push(Piece { file, bytes, is_put_off: false });
             done += take;
         }
     }
     Ok(pieces)
-}
-
-fn read_rows<F: SealedFile>(
-    files: &[SealedReader<F>],
-    piece: &Piece,
-    params: &Params,
-) -> Result<Verified<F::View>, OpenError> {
-    let file = &files[piece.file];
-    let rows = file.read_range(ROWS, piece.bytes.clone())?;
-    let damaged = |field| file.damage(ROWS, piece.bytes.start, Damage::Field(field));
-    let floats: &[f32] = bytemuck::try_cast_slice(&rows).map_err(|_| damaged("alignment"))?;
-    let (dims, stride) = (params.dims as usize, row_stride(params.dims));
-    let is_padding_zero = |row: &[f32]| row[dims..].iter().all(|float| float.to_bits() == 0);
-    let is_padded = dims == stride || floats.chunks_exact(stride).all(is_padding_zero);
-    if is_padded && all_finite(floats) { Ok(rows) } else { Err(damaged("vector").into()) }
 }
 
 fn load_graph<S: Storage>(
@@ -270,7 +299,7 @@ fn load_graph<S: Storage>(
         Err(error) => return Ok(Err(with_causes(&error))),
     };
     let rows = entry.rows.last().map_or(0, |rows| rows.first_row + rows.count);
-    let image = Image::new(bytes);
+    let image = Image::verified(bytes);
     let read = Graph::view(&image, rows, &entry.params, executor).map(|mut graph| {
         if !storage.caps().zero_copy_views {
             // Memory it is in any case, and a walk reads it faster in huge pages.
@@ -282,31 +311,4 @@ fn load_graph<S: Storage>(
         let name = FileKind::Graph.file_name(file.number);
         format!("{name}: {fault}")
     }))
-}
-
-/// Whether no exponent is all ones: a pass without a branch, many numbers at a time.
-fn all_finite(floats: &[f32]) -> bool {
-    const EXPONENT: u32 = 0x7f80_0000;
-    let has_bad = |chunk: &[f32]| {
-        chunk.iter().fold(false, |bad, float| bad | (float.to_bits() & EXPONENT == EXPONENT))
-    };
-    !floats.chunks(1024).any(has_bad)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_bad_float_is_found_anywhere() {
-        let mut floats = vec![f32::MAX; 5000];
-        assert!(all_finite(&floats));
-        for at in [0, 1023, 1024, 4999] {
-            for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-                floats[at] = bad;
-                assert!(!all_finite(&floats), "{at} {bad}");
-                floats[at] = -0.0;
-            }
-        }
-    }
 }

@@ -33,7 +33,7 @@ pub(crate) struct FrozenCollection<V> {
     pub(super) saved: SavedCollection,
 }
 
-impl<V: Deref<Target = [u8]>> LiveCollection<V> {
+impl<V: Deref<Target = [u8]> + Send + Sync> LiveCollection<V> {
     /// What a checkpoint over the files `saved` is to write: over [`saved`](Self::saved), or over
     /// none for all of it.
     pub(crate) fn freeze(&self, saved: SavedCollection, merge: Merge) -> FrozenCollection<V> {
@@ -57,7 +57,7 @@ impl<V: Deref<Target = [u8]>> LiveCollection<V> {
     }
 }
 
-impl<V: Deref<Target = [u8]>> Collection<V> {
+impl<V: Deref<Target = [u8]> + Send + Sync> Collection<V> {
     /// The rows that are not live, a bit a row, in little-endian words of 64.
     fn dead_bytes(&self) -> Vec<u8> {
         if self.dead_count() == 0 {
@@ -75,7 +75,7 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
     }
 }
 
-impl<V: Deref<Target = [u8]>> FrozenCollection<V> {
+impl<V: Deref<Target = [u8]> + Send + Sync> FrozenCollection<V> {
     pub(crate) fn id(&self) -> u32 {
         self.collection.id
     }
@@ -177,7 +177,7 @@ impl<V: Deref<Target = [u8]>> FrozenCollection<V> {
         let mut writer = files.create(FileKind::Rows, &sections)?;
         let mut row = first;
         while row < end {
-            let bytes = rows.bytes(row, end - row);
+            let bytes = rows.bytes(row, end - row)?;
             for piece in bytes.chunks(STEP_LEN_BYTES) {
                 files.go_on()?;
                 writer.write(piece)?;

@@ -10,6 +10,7 @@ use super::ids::IdIndex;
 use super::memory::CollectionMemory;
 use super::numbers::Numbers;
 use super::{Collection, next_stamp};
+use crate::damage::Corruption;
 use crate::id::Id;
 use gannet_hnsw::{
     BuildScratch, Executor, Graph, Metric, Params, RowSet, batch_changes, check_binary,
@@ -30,7 +31,7 @@ pub(crate) struct LiveCollection<V> {
     pub(crate) saved: SavedCollection,
 }
 
-impl<V: Deref<Target = [u8]>> LiveCollection<V> {
+impl<V: Deref<Target = [u8]> + Send + Sync> LiveCollection<V> {
     pub(crate) fn new(id: u32, name: String, params: Params) -> Self {
         Self {
             now: Arc::new(Collection::new(id, name, params)),
@@ -92,12 +93,15 @@ impl<V: Deref<Target = [u8]>> LiveCollection<V> {
     }
 
     /// Makes the graph anew of the rows that are live; how many.
-    pub(crate) fn rebuild_graph(&mut self, executor: &Executor) -> u32 {
+    ///
+    /// # Errors
+    /// Damage, of any row: the graph is as it was.
+    pub(crate) fn rebuild_graph(&mut self, executor: &Executor) -> Result<u32, Corruption> {
         let now = &*self.now;
         let mut graph = Graph::new(now.params.clone());
         let rows: Vec<u32> = now.live.iter().collect();
         let mut scratch = BuildScratch::new();
-        now.with_rows(|all| {
+        now.make_of_rows(executor, |all| {
             let mut rest = &rows[..];
             while !rest.is_empty() {
                 let count = rest.len().min(batch_changes(graph.count()) as usize);
@@ -105,10 +109,10 @@ impl<V: Deref<Target = [u8]>> LiveCollection<V> {
                 graph.insert_batch(all, joins, executor, &mut scratch);
                 rest = after;
             }
-        });
+        })?;
         self.changes.clear();
         drop(self.set_graph(graph, 0));
-        self.now.live.count()
+        Ok(self.now.live.count())
     }
 
     /// Applies an insert as the log has it, which calls the row `number`.

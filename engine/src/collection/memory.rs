@@ -96,7 +96,7 @@ impl CollectionMemory {
     }
 }
 
-impl<V: Deref<Target = [u8]>> Collection<V> {
+impl<V: Deref<Target = [u8]> + Send + Sync> Collection<V> {
     /// What memory it takes, where views copy nothing or are copies on the heap. Cost: a step for
     /// each id that is kept.
     pub(super) fn memory(&self, index: &IdIndex, views_copy_nothing: bool) -> CollectionMemory {

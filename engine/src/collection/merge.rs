@@ -9,8 +9,8 @@ use super::frozen::FrozenCollection;
 use super::ids::IdIndex;
 use super::numbers::Numbers;
 use super::{Collection, LiveCollection, SavedCollection, next_stamp};
-use gannet_hnsw::RowSet;
-use std::convert::Infallible;
+use crate::damage::Corruption;
+use gannet_hnsw::{Executor, RowSet};
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -71,24 +71,29 @@ pub(super) struct Merged<V> {
     saved: SavedCollection,
 }
 
-impl<V: Deref<Target = [u8]>> Collection<V> {
+impl<V: Deref<Target = [u8]> + Send + Sync> Collection<V> {
     /// Appends some of the rows of `from`.
-    fn push_rows(&mut self, from: &Self, rows: impl Iterator<Item = u32>, index: &mut IdIndex) {
+    ///
+    /// # Errors
+    /// Damage of one of them: those before it were appended.
+    fn push_rows(
+        &mut self,
+        from: &Self,
+        rows: impl Iterator<Item = u32>,
+        index: &mut IdIndex,
+    ) -> Result<(), Corruption> {
         for row in rows {
-            let copied = self.rows.push(|bytes| {
-                bytes.copy_from_slice(from.rows.bytes(row, 1));
-                Ok::<(), Infallible>(())
-            });
-            match copied {
-                Ok(()) => {}
-                Err(never) => match never {},
-            }
+            self.rows.push(|bytes| {
+                bytes.copy_from_slice(from.rows.bytes(row, 1)?);
+                Ok(())
+            })?;
             self.norms.extend(from.norms.get(row as usize).copied());
             let id = from.ids.of(row);
             if !self.ids.push(id.clone()) && from.live.contains(row) {
                 index.insert(id, self.row_count() - 1);
             }
         }
+        Ok(())
     }
 
     /// Knows which rows are what, as `from` does.
@@ -102,11 +107,13 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
     }
 }
 
-impl<V: Deref<Target = [u8]>> LiveCollection<V> {
-    /// Whether a checkpoint is to merge it.
+impl<V: Deref<Target = [u8]> + Send + Sync> LiveCollection<V> {
+    /// Whether a checkpoint is to merge it. By itself none merges rows that are damaged: it would
+    /// fail again and again, and the log grow.
     pub(crate) fn is_to_merge(&self, merge: Merge) -> bool {
         let least = match merge {
             Merge::None => return false,
+            Merge::Much if self.now.damage().is_some() => return false,
             Merge::Much => MERGE_ROWS_MIN.max(self.now.live.count() / 2),
             Merge::All => 1,
         };
@@ -132,7 +139,8 @@ impl<V: Deref<Target = [u8]>> LiveCollection<V> {
         }
         let is_forgotten = mutant!("merge-forgets-what-came");
         let end = if is_forgotten { kept.row_count } else { now.row_count() };
-        next.push_rows(now, kept.row_count..end, &mut index);
+        let pushed = next.push_rows(now, kept.row_count..end, &mut index);
+        pushed.expect("rows that no file has are in memory, and need no check");
         (kept.row_count..end).for_each(|_| numbers.push());
         if !mutant!("merge-revives-the-dead") {
             next.take_sets(now, &kept);
@@ -145,14 +153,18 @@ impl<V: Deref<Target = [u8]>> LiveCollection<V> {
     }
 }
 
-impl<V: Deref<Target = [u8]>> FrozenCollection<V> {
+impl<V: Deref<Target = [u8]> + Send + Sync> FrozenCollection<V> {
     /// Leaves out the rows that nobody needs, if that was decided: all of it is written then. Cost:
     /// a copy of the others, and of the graph.
-    pub(crate) fn merge(&mut self) {
+    ///
+    /// # Errors
+    /// Damage, of any row: nothing was left out.
+    pub(crate) fn merge(&mut self, executor: &Executor) -> Result<(), Corruption> {
         if !self.is_to_merge {
-            return;
+            return Ok(());
         }
         let old = &*self.collection;
+        old.rows.verify_all(executor)?;
         let row_count = old.row_count();
         let mut waiting = RowSet::new();
         self.changes.each(|row, _| {
@@ -164,7 +176,7 @@ impl<V: Deref<Target = [u8]>> FrozenCollection<V> {
         let kept = Kept { rows: (0..row_count).filter(is_needed).collect(), row_count };
         let mut new = Collection::new(old.id, old.name.clone(), old.params.clone());
         let mut index = IdIndex::default();
-        new.push_rows(old, kept.all(row_count), &mut index);
+        new.push_rows(old, kept.all(row_count), &mut index)?;
         new.take_sets(old, &kept);
         new.graph = Arc::new(old.graph.renumbered(&kept.rows));
         let mut changes = self.changes.clone();
@@ -179,6 +191,7 @@ impl<V: Deref<Target = [u8]>> FrozenCollection<V> {
             saved: std::mem::take(&mut self.saved),
         });
         self.is_to_merge = false;
+        Ok(())
     }
 
     /// Takes the merge back: there is no room for it. Gives the numbers of files that were written

@@ -18,6 +18,7 @@ mod numbers;
 mod paged;
 mod passing;
 mod rows;
+mod unverified;
 mod waiting;
 
 pub(crate) use changes::Step;
@@ -29,8 +30,9 @@ pub(crate) use merge::Merge;
 pub(crate) use numbers::Numbers;
 pub(crate) use waiting::Waiting;
 
+use crate::damage::Corruption;
 use crate::id::Id;
-use gannet_hnsw::{Graph, Params, RowSet, Rows};
+use gannet_hnsw::{Executor, Graph, Params, RowSet, Rows};
 use ids::{IdIndex, Ids};
 use paged::Paged;
 use rows::RowStore;
@@ -91,7 +93,7 @@ impl<V> Clone for Collection<V> {
     }
 }
 
-impl<V: Deref<Target = [u8]>> Collection<V> {
+impl<V: Deref<Target = [u8]> + Send + Sync> Collection<V> {
     fn new(id: u32, name: String, params: Params) -> Self {
         Self {
             id,
@@ -153,7 +155,10 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
 
     /// The vector as it was inserted; under cosine to within the rounding of one division and one
     /// multiplication.
-    pub(crate) fn vector(&self, row: u32) -> Vec<f32> {
+    ///
+    /// # Errors
+    /// Damage of it.
+    pub(crate) fn vector(&self, row: u32) -> Result<Vec<f32>, Corruption> {
         self.with_rows(|rows| {
             let mut vector = rows.row(row)[..self.params.dims as usize].to_vec();
             if let Some(norm) = self.norms.get(row as usize) {
@@ -170,8 +175,29 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
         &self.graph
     }
 
-    /// Runs `read` with all rows.
-    pub(crate) fn with_rows<T>(&self, read: impl FnOnce(&Rows<'_>) -> T) -> T {
+    /// Runs `read` with all rows, each of which is verified before it is read.
+    ///
+    /// # Errors
+    /// Damage of a row that was read: what was made of it is thrown away.
+    pub(crate) fn with_rows<T>(&self, read: impl FnOnce(&Rows<'_>) -> T) -> Result<T, Corruption> {
         self.rows.with_rows(read)
+    }
+
+    /// Runs `make` with all rows, for what is kept: every one of them is verified before. Cost: the
+    /// first time, reading them all.
+    ///
+    /// # Errors
+    /// Damage, of any row; nothing was run then.
+    pub(crate) fn make_of_rows<T>(
+        &self,
+        executor: &Executor,
+        make: impl FnOnce(&Rows<'_>) -> T,
+    ) -> Result<T, Corruption> {
+        self.rows.with_verified(executor, make)
+    }
+
+    /// Whether somebody has met damage of a row: nothing is made of the rows any more.
+    pub(crate) fn damage(&self) -> Option<&Corruption> {
+        self.rows.damage()
     }
 }

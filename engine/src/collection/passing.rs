@@ -8,7 +8,7 @@ use gannet_hnsw::RowSet;
 use std::ops::Deref;
 use std::sync::Arc;
 
-impl<V: Deref<Target = [u8]>> LiveCollection<V> {
+impl<V: Deref<Target = [u8]> + Send + Sync> LiveCollection<V> {
     /// The live rows of the ids of a filter, in the graph or not; `None` where it has a predicate
     /// in their place, which [`Collection::passing`] asks with no lock held.
     pub(crate) fn passing(&self, filter: &Filter) -> Option<Arc<RowSet>> {
@@ -29,7 +29,7 @@ impl<V: Deref<Target = [u8]>> LiveCollection<V> {
     }
 }
 
-impl<V: Deref<Target = [u8]>> Collection<V> {
+impl<V: Deref<Target = [u8]> + Send + Sync> Collection<V> {
     /// The live rows that the predicate of a filter lets pass.
     pub(crate) fn passing(&self, passes: &dyn Fn(&Id) -> bool) -> RowSet {
         self.live.iter().filter(|&row| passes(&self.ids.of(row))).collect()
@@ -37,7 +37,7 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
 }
 
 /// The live rows of `count` integers in ascending order.
-fn of_integers<V: Deref<Target = [u8]>>(
+fn of_integers<V: Deref<Target = [u8]> + Send + Sync>(
     now: &Collection<V>,
     index: &IdIndex,
     count: u64,

@@ -1,12 +1,12 @@
 //! What a search looks at one by one: rows that no graph holds yet.
 //!
-//! Keeps sketches of them, made by the searches that look, 64 rows at a time, and forgotten when the
-//! graph holds the rows. All states of a collection have them in common: a row does not change. Who
-//! only commits makes none.
+//! Keeps sketches of them, made by the searches that look, 64 rows at a time, and forgotten when
+//! the graph holds the rows. All states of a collection have them in common: a row does not change.
+//! Who only commits makes none.
 
 use super::Collection;
 use crate::sync::RwLock;
-use gannet_hnsw::{Allowed, RowSet, Sketch, SomeRows};
+use gannet_hnsw::{Allowed, RowSet, Rows, Sketch, SomeRows};
 use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -55,7 +55,7 @@ impl Waiting {
     }
 }
 
-impl<V: Deref<Target = [u8]>> Collection<V> {
+impl<V: Deref<Target = [u8]> + Send + Sync> Collection<V> {
     /// The allowed rows that no graph holds yet.
     pub(crate) fn waiting(&self, allowed: Allowed<'_>) -> Vec<Waiting> {
         if self.joining.is_empty() {
@@ -77,27 +77,32 @@ impl<V: Deref<Target = [u8]>> Collection<V> {
         waiting
     }
 
-    /// Makes some of the sketches that are missing.
+    /// Makes some of the sketches that are missing: none where damage is met, which is then met by
+    /// who wants that row.
     fn sketch_some(&self, waiting: &mut [Waiting]) {
         let whole_words = self.row_count() / u64::BITS;
-        let is_missing = |waiting: &&mut Waiting| {
+        let is_missing = |waiting: &Waiting| {
             waiting.sketch.is_none()
                 && waiting.word < whole_words
                 && waiting.count() >= SKETCHED_MIN
         };
-        let isa = self.graph.kernel().isa();
-        let missing = waiting.iter_mut().filter(is_missing).take(MADE_MAX);
-        let made = self.with_rows(|rows| {
-            let make = |waiting: &mut Waiting| {
-                let sketch = Arc::new(Sketch::new(rows, waiting.word, isa));
-                waiting.sketch = Some(Arc::clone(&sketch));
-                (waiting.word, sketch)
-            };
-            missing.map(make).collect::<Vec<_>>()
-        });
-        if !made.is_empty() {
-            self.sketches.0.write().extend(made);
+        let missing = waiting.iter_mut().filter(|waiting| is_missing(waiting));
+        let mut missing: Vec<&mut Waiting> = missing.take(MADE_MAX).collect();
+        if missing.is_empty() {
+            return;
         }
+        let isa = self.graph.kernel().isa();
+        let sketch = |waiting: &&mut Waiting, rows: &Rows<'_>| {
+            (waiting.word, Arc::new(Sketch::new(rows, waiting.word, isa)))
+        };
+        let made = self.with_rows(|rows| {
+            missing.iter().map(|waiting| sketch(waiting, rows)).collect::<Vec<_>>()
+        });
+        let Ok(made) = made else { return };
+        for (waiting, (_, sketch)) in missing.iter_mut().zip(&made) {
+            waiting.sketch = Some(Arc::clone(sketch));
+        }
+        self.sketches.0.write().extend(made);
     }
 }
 

@@ -48,7 +48,7 @@ impl<S: Storage> Core<S> {
         queue.sequenced += Lsn::from(records);
         let has_new_rows = {
             let mut state = self.state.write();
-            apply(&mut state, records, &body);
+            apply::<S>(&mut state, records, &body);
             std::mem::take(&mut state.has_new_rows)
         };
         if has_new_rows {

@@ -80,7 +80,7 @@ impl<S: Storage> Database<S> {
             return Err(CommitError::InMemory);
         }
         let _guard = self.core.poison_on_panic();
-        self.core.wait_for_graphs(&batch);
+        self.core.wait_for_graphs(&batch)?;
         self.core.commit(&batch, durability)
     }
 
@@ -94,7 +94,7 @@ impl<S: Storage> Database<S> {
     #[expect(clippy::needless_pass_by_value, reason = "a batch is committed once")]
     pub fn submit(&self, batch: WriteBatch) -> Result<Ticket<S>, CommitError> {
         let _guard = self.core.poison_on_panic();
-        self.core.wait_for_graphs(&batch);
+        self.core.wait_for_graphs(&batch)?;
         let mut queue = self.core.open_queue()?;
         let sequenced = self.core.sequence(&mut queue, &batch)?;
         let outcome = queue.push(sequenced, self.core.durability);

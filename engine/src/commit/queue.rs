@@ -16,7 +16,7 @@ use crate::commit::in_flight::InFlight;
 use crate::commit::outcome::{Commit, Outcome};
 use crate::config::{Config, Durability};
 use crate::damage::Lsn;
-use crate::database::{Core, Writer};
+use crate::database::{Core, ViewOf, Writer};
 use crate::error::CommitError;
 use crate::log::writer::{AppendError, ComposedFrame};
 use crate::metrics::CommitMetrics;
@@ -27,7 +27,6 @@ use gannet_storage::{
     Durability as Level, Error as StorageError, ErrorKind, Op, Storage, WriteFile,
 };
 use std::collections::VecDeque;
-use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -288,7 +287,7 @@ impl<S: Storage> Core<S> {
             let frame = log.compose(&self.storage, bodies, records, durable_upto, level);
             mutant!("publish-before-log" => {
                 for batch in &batches {
-                    apply(&mut self.state.write(), batch.records, &batch.body);
+                    apply::<S>(&mut self.state.write(), batch.records, &batch.body);
                 }
             });
             queue.groups.push_back(Group { number, batches, durability, is_written: false });
@@ -401,7 +400,7 @@ impl<S: Storage> Core<S> {
             for batch in &group.batches {
                 mutant!("publish-before-log" => { break; });
                 mutant!("half-batch-visible" => { break; });
-                apply(&mut state, batch.records, &batch.body);
+                apply::<S>(&mut state, batch.records, &batch.body);
             }
             let has_new_rows = std::mem::take(&mut state.has_new_rows);
             drop(state);
@@ -567,7 +566,7 @@ impl<S: Storage> Queue<S> {
     }
 }
 
-pub(super) fn apply<V: Deref<Target = [u8]>>(state: &mut State<V>, records: u32, body: &[u8]) {
+pub(super) fn apply<S: Storage>(state: &mut State<ViewOf<S>>, records: u32, body: &[u8]) {
     let applied = state.apply_all(records, body);
     applied.unwrap_or_else(|fault| panic!("a checked batch does not apply: {fault}"));
 }

@@ -4,8 +4,8 @@
 //! is found by the collection (`collection/passing.rs`).
 
 use crate::id::Id;
+use crate::sync::Mutex;
 use gannet_hnsw::RowSet;
-use parking_lot::Mutex;
 use roaring::{RoaringBitmap, RoaringTreemap};
 use std::fmt;
 use std::sync::Arc;

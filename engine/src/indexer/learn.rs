@@ -2,6 +2,7 @@
 
 use crate::checkpoint::{OnProgress, Phase, Progress};
 use crate::collection::{Collection, Step};
+use crate::damage::Corruption;
 use crate::database::{Core, ViewOf};
 use crate::error::CheckpointError;
 use gannet_hnsw::{BuildScratch, Calibration, Executor, Graph};
@@ -49,11 +50,14 @@ struct Waiting {
 impl<S: Storage> Core<S> {
     /// Puts whole batches into a graph, and those that end at a cut; where `go_on` breaks, what is
     /// done stays. Called with `indexing.one` locked.
+    ///
+    /// # Errors
+    /// Damage, of any row of the collection: its graph learns nothing.
     pub(crate) fn learn(
         &self,
         asked: &mut Asked<'_>,
         go_on: &mut dyn FnMut(Learnt) -> ControlFlow<()>,
-    ) -> ControlFlow<()> {
+    ) -> Result<ControlFlow<()>, Corruption> {
         let mut work = None;
         let mut installed = self.clock.now();
         let mut flow = ControlFlow::Continue(());
@@ -65,19 +69,19 @@ impl<S: Storage> Core<S> {
             let executor = if asked.is_behind { self.executor_behind() } else { self.executor() };
             match step {
                 Step::Batch { joins, leaves } => {
-                    collection.with_rows(|rows| {
+                    collection.make_of_rows(executor, |rows| {
                         if !leaves.is_empty() {
                             graph.remove_batch(rows, &leaves, executor, asked.scratch);
                         }
                         if !joins.is_empty() {
                             graph.insert_batch(rows, &joins, executor, asked.scratch);
                         }
-                    });
+                    })?;
                     flow = go_on(Learnt::Rows(count as u64));
                 }
                 Step::Cut => {
                     let mut beam = || go_on(Learnt::Beam);
-                    flow = measure_if_due(&collection, graph, executor, &mut beam);
+                    flow = measure_if_due(&collection, graph, executor, &mut beam)?;
                     if flow.is_break() {
                         // The cut waits on.
                         break;
@@ -97,7 +101,7 @@ impl<S: Storage> Core<S> {
         {
             self.install(asked.id, graph, done);
         }
-        flow
+        Ok(flow)
     }
 
     /// What comes next, and the rows as they are; `None` if that is not to be done now.
@@ -125,14 +129,15 @@ impl<S: Storage> Core<S> {
         drop(state);
         let graph = Arc::clone(before.graph());
         drop(before);
-        self.indexing.note_learnt(graph);
+        self.indexing.retire(graph);
+        self.indexing.note_learnt();
     }
 
     /// Puts everything that waits into the graphs, and measures those that never were or have grown
     /// by a quarter since. Searches and commits go on. How many rows joined or left.
     ///
     /// # Errors
-    /// `Poisoned`; `Cancelled` where `progress` broke: what is done stays.
+    /// `Poisoned`; `Corrupt`; `Cancelled` where `progress` broke: what is done stays.
     pub(crate) fn index(&self, progress: OnProgress<'_>) -> Result<u64, CheckpointError> {
         self.check_poison().map_err(|()| CheckpointError::Poisoned)?;
         let _one = self.indexing.one.lock();
@@ -165,13 +170,15 @@ impl<S: Storage> Core<S> {
             }
         };
         for (id, _) in waiting {
+            // Before a cut is in the log that nothing comes of.
+            self.verify_rows(id)?;
             // What is committed meanwhile is left to whoever comes next.
             let upto = self.waiting(id).last;
             let mut learn = |upto| {
                 let scratch = &mut scratch;
                 let mut asked =
                     Asked { id, scratch, install: ASKED_INSTALL, upto, is_behind: false };
-                let learnt = self.learn(&mut asked, &mut go_on);
+                let learnt = self.learn(&mut asked, &mut go_on)?;
                 learnt.continue_value().ok_or(CheckpointError::Cancelled)
             };
             learn(upto)?;
@@ -187,6 +194,18 @@ impl<S: Storage> Core<S> {
             }
         }
         Ok(done)
+    }
+
+    /// Verifies all rows of a collection that were not yet.
+    ///
+    /// # Errors
+    /// Damage, of any of them.
+    fn verify_rows(&self, id: u32) -> Result<(), Corruption> {
+        let now = {
+            let state = self.state.read();
+            Arc::clone(state.collection_by_id(id).expect("collections stay").now())
+        };
+        now.make_of_rows(self.executor(), |_| ())
     }
 
     /// Threads for what nobody waits for, or others where somebody does or there are none.
@@ -210,7 +229,7 @@ impl<S: Storage> Core<S> {
 }
 
 /// Measures a graph over the rows of `collection`.
-pub(crate) fn measure<V: Deref<Target = [u8]>>(
+pub(crate) fn measure<V: Deref<Target = [u8]> + Send + Sync>(
     graph: &Graph,
     collection: &Collection<V>,
     executor: &Executor,
@@ -221,20 +240,22 @@ pub(crate) fn measure<V: Deref<Target = [u8]>>(
         done += 1;
         progress(Progress { phase: Phase::Calibrate, done, total: 0 })
     };
-    let measured = collection.with_rows(|rows| graph.calibrate(rows, executor, &mut proceed));
+    let measured =
+        collection.make_of_rows(executor, |rows| graph.calibrate(rows, executor, &mut proceed))?;
     measured.continue_value().ok_or(CheckpointError::Cancelled)
 }
 
 /// Measures how wide beams must be for what recall, if the graph never was or has grown.
-fn measure_if_due<V: Deref<Target = [u8]>>(
+fn measure_if_due<V: Deref<Target = [u8]> + Send + Sync>(
     collection: &Collection<V>,
     graph: &mut Graph,
     executor: &Executor,
     proceed: &mut dyn FnMut() -> ControlFlow<()>,
-) -> ControlFlow<()> {
-    if graph.wants_calibration() {
-        let measured = collection.with_rows(|rows| graph.calibrate(rows, executor, proceed))?;
-        graph.set_calibration(measured);
+) -> Result<ControlFlow<()>, Corruption> {
+    if !graph.wants_calibration() {
+        return Ok(ControlFlow::Continue(()));
     }
-    ControlFlow::Continue(())
+    let measured =
+        collection.make_of_rows(executor, |rows| graph.calibrate(rows, executor, proceed))?;
+    Ok(measured.map_continue(|measured| graph.set_calibration(measured)))
 }

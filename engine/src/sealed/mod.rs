@@ -7,9 +7,11 @@
 //! covers everything else. What a section means is left to its owner.
 
 mod reader;
+mod view;
 mod writer;
 
-pub(crate) use reader::{SealedReader, Verified};
+pub(crate) use reader::SealedReader;
+pub(crate) use view::{SectionView, Verified};
 pub(crate) use writer::SealedWriter;
 
 use crate::codec::{Put, Reader};

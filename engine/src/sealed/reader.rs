@@ -1,13 +1,14 @@
-//! Reading a sealed file: header and table of checksums at open, each unit before its first use.
+//! Reading a sealed file: header and table of checksums at open, each unit before its first use
+//! (`view`).
 
 use crate::damage::{Corruption, Damage};
 use crate::error::OpenError;
 use crate::sealed::{
-    BLOCK, FileKind, FileRef, Ident, Layout, LayoutFault, Section, UNIT_LEN_BYTES, VERSION,
-    unit_crc,
+    BLOCK, FileKind, FileRef, Ident, Layout, LayoutFault, Section, SectionView, UNIT_LEN_BYTES,
+    VERSION, Verified,
 };
 use gannet_storage::{ErrorKind, FileName, SealedFile, Storage};
-use std::ops::{ControlFlow, Deref, Range};
+use std::ops::{ControlFlow, Range};
 
 /// Where the length of the file stands in its header.
 const LEN_BYTES_AT: usize = 52;
@@ -19,34 +20,6 @@ pub(crate) struct SealedReader<F> {
     layout: Layout,
     /// Checksums of all units, section after section.
     crcs: Vec<u32>,
-}
-
-/// Bytes of a section whose checksums matched.
-#[derive(Clone, Debug)]
-pub(crate) struct Verified<V> {
-    view: V,
-    range: Range<usize>,
-}
-
-impl<V: Deref<Target = [u8]>> Verified<V> {
-    /// Length of the view that it is part of.
-    pub(crate) fn viewed_len_bytes(&self) -> usize {
-        self.view.len()
-    }
-}
-
-impl<V: Deref<Target = [u8]>> Deref for Verified<V> {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.view[self.range.clone()]
-    }
-}
-
-impl<V: Deref<Target = [u8]>> AsRef<[u8]> for Verified<V> {
-    fn as_ref(&self) -> &[u8] {
-        self
-    }
 }
 
 impl<F: SealedFile> SealedReader<F> {
@@ -209,6 +182,19 @@ impl<F: SealedFile> SealedReader<F> {
         id: u32,
         range: Range<u64>,
     ) -> Result<Verified<F::View>, OpenError> {
+        Ok(self.view_range(id, range)?.verified()?)
+    }
+
+    /// A range of a section, to be verified by whoever looks at it. Where views copy nothing this
+    /// reads nothing.
+    ///
+    /// # Errors
+    /// `Corrupt` if there is no such section, or the range is not inside it; `Storage`.
+    pub(crate) fn view_range(
+        &self,
+        id: u32,
+        range: Range<u64>,
+    ) -> Result<SectionView<F::View>, OpenError> {
         let missing = || Corruption::new(self.name(), 0, Damage::Field("sections"));
         let index = self.layout.sections.iter().position(|s| s.id == id).ok_or_else(missing)?;
         let section = self.layout.sections[index];
@@ -220,18 +206,19 @@ impl<F: SealedFile> SealedReader<F> {
         let end = range.end.next_multiple_of(UNIT_LEN_BYTES).min(section.len_bytes);
         let view = self.file.view(section.offset + start..section.offset + end)?;
         let units_before: u64 = self.layout.sections[..index].iter().map(Section::units).sum();
-        let unit_len = usize::try_from(UNIT_LEN_BYTES).expect("64 KiB");
-        for (unit, bytes) in (first_unit..).zip(view.chunks(unit_len)) {
-            let mut hasher = unit_crc(self.layout.ident.number, id, unit);
-            hasher.update(bytes);
-            let at = usize::try_from(units_before + unit).ok();
-            let is_whole = at.and_then(|at| self.crcs.get(at)) == Some(&hasher.finalize());
-            if !is_whole && !mutant!("unit-not-checked") {
-                return Err(self.damage(id, unit * UNIT_LEN_BYTES, Damage::Checksum).into());
-            }
-        }
+        let first = usize::try_from(units_before + first_unit).unwrap_or(usize::MAX);
+        let count = usize::try_from((end - start).div_ceil(UNIT_LEN_BYTES)).expect("of a view");
+        let crcs = self.crcs.iter().skip(first).take(count).copied().collect();
         let within = |offset: u64| usize::try_from(offset - start).expect("inside a view");
-        Ok(Verified { range: within(range.start)..within(range.end), view })
+        Ok(SectionView {
+            range: within(range.start)..within(range.end),
+            view,
+            file: self.name().clone(),
+            number: self.layout.ident.number,
+            section,
+            first_unit,
+            crcs,
+        })
     }
 
     /// Reads everything that has a checksum; returns how many bytes that were.

@@ -1,4 +1,4 @@
-//! Locks, condition variables and atomics of the commit path and of what works beside it.
+//! Locks, condition variables, atomics and threads of the commit path and of what works beside it.
 //!
 //! Keeps one place where they come from, so that a scheduler which tries orders of execution can
 //! take their place (`--cfg shuttle`, `tests/interleavings`). Loops that only share work among
@@ -11,8 +11,12 @@ mod shuttled;
 pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 #[cfg(not(shuttle))]
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+#[cfg(not(shuttle))]
+pub(crate) use std::thread::{Builder, JoinHandle};
 
 #[cfg(shuttle)]
 pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+#[cfg(shuttle)]
+pub(crate) use shuttle::thread::{Builder, JoinHandle};
 #[cfg(shuttle)]
 pub(crate) use shuttled::{Condvar, Mutex, MutexGuard, RwLock};

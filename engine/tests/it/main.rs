@@ -37,5 +37,6 @@ mod same_bytes;
 mod scanning;
 mod scrub;
 mod searching;
+mod touch;
 mod unreadable;
 mod workloads;

@@ -85,7 +85,7 @@ impl Scan<'_, '_> {
             return;
         }
         for &row in ids {
-            prefetch(self.rows.row(row));
+            prefetch(self.rows.unread(row));
         }
         self.kernel.distances(self.query, self.rows, ids, distances);
         for (&distance, &row) in distances.iter().zip(ids) {

@@ -1,13 +1,13 @@
 //! Sketches: rows in a byte a component, and how far each row is from its bytes.
 //!
-//! For rows that are looked at one by one, by many searches: a quarter of the bytes tells for nearly
-//! all of them that they are too far, and the rest is measured. Nothing is lost by it: a row is
-//! passed over only where it is farther than the limit whatever its bytes leave out.
+//! For rows that are looked at one by one, by many searches: a quarter of the bytes tells for
+//! nearly all of them that they are too far, and the rest is measured. Nothing is lost by it: a row
+//! is passed over only where it is farther than the limit whatever its bytes leave out.
 //!
 //! Write `q` and `x` for a query and a row, `a` and `b` for what their integers stand for, and `g`
 //! and `h` for the lengths of `q - a` and `x - b`, which are computed in f64 and rounded up. Then
-//! `|q - x|` is at least `|a - b| - g - h`, and `qx` at most `ab + |q| * h + g * |x|`. The integers'
-//! product is exact. What a distance itself may be off, as `kernel` computes it, is a share of the
+//! `|q - x|` is at least `|a - b| - g - h`, and `qx` at most `ab + |q| * h + g * |x|`. The product
+//! of the integers is exact. What a distance itself may be off, as `kernel` computes it, is a share of the
 //! distance (L2), or of `|q| * |x|`, of at most a rounding a component of a lane and some more;
 //! `share` below.
 
@@ -401,9 +401,9 @@ mod tests {
                 (0..15).map(|word| Sketch::new(&rows, word, kernel.isa())).collect();
             for k in [1, 3, 10, 40, 2000] {
                 let query: Vec<f32> = (0..dims).map(|_| value(&mut random)).collect();
-                let waits = |row: &u32| row % 3 != 0 && *row > 70;
+                let waits = |row: &u32| !row.is_multiple_of(3) && *row > 70;
                 let waiting: RowSet = (0..1000).filter(waits).collect();
-                let known = |row: u32| !waiting.contains(row) && row % 2 == 0;
+                let known = |row: u32| !waiting.contains(row) && row.is_multiple_of(2);
                 let either = |row: u32| known(row) || waiting.contains(row);
                 let (mut graph, mut expect) = (Vec::new(), Vec::new());
                 exact(&rows, 0..1000, &query, k, Some(&known), kernel, &mut graph);
