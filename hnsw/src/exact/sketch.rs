@@ -7,9 +7,9 @@
 //! Write `q` and `x` for a query and a row, `a` and `b` for what their integers stand for, and `g`
 //! and `h` for the lengths of `q - a` and `x - b`, which are computed in f64 and rounded up. Then
 //! `|q - x|` is at least `|a - b| - g - h`, and `qx` at most `ab + |q| * h + g * |x|`. The product
-//! of the integers is exact. What a distance itself may be off, as `kernel` computes it, is a share of the
-//! distance (L2), or of `|q| * |x|`, of at most a rounding a component of a lane and some more;
-//! `share` below.
+//! of the integers is exact. What a distance itself may be off, as `kernel` computes it, is a share
+//! of the distance (L2), or of `|q| * |x|`, of at most a rounding a component of a lane and some
+//! more; `share` below.
 
 use super::nearest::Nearest;
 use super::padded;
