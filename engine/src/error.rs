@@ -199,7 +199,7 @@ pub enum CommitError {
         /// The collection.
         collection: String,
         /// What is damaged.
-        source: Corruption,
+        source: Box<Corruption>,
     },
 }
 

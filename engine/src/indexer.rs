@@ -315,7 +315,7 @@ impl<S: Storage> Core<S> {
                 let state = self.state.read();
                 let found = state.collection(name).and_then(|found| found.now().damage());
                 found.map_or(Ok(()), |damage| {
-                    let (collection, source) = (name.to_owned(), damage.clone());
+                    let (collection, source) = (name.to_owned(), Box::new(damage.clone()));
                     Err(CommitError::GraphStopped { collection, source })
                 })
             };
