@@ -1,4 +1,4 @@
-//! Searching: the graph for what it holds, a scan for what it does not hold yet.
+//! Searching: the graph for what it holds, and each row that it does not hold yet.
 
 use crate::collection::{Collection, Waiting};
 use crate::damage::Corruption;

@@ -8,7 +8,7 @@ use super::{CheckpointReport, OnProgress, Phase, Progress};
 use crate::database::{Core, Database};
 use crate::error::CheckpointError;
 use crate::indexer::measure;
-use gannet_hnsw::CALIBRATION_ROWS_MIN;
+use gannet_hnsw::{CALIBRATION_ROWS_MIN, Graph};
 use gannet_storage::Storage;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -118,7 +118,7 @@ impl<S: Storage> Core<S> {
         if rows == 0 {
             return Ok(Relinked::default());
         }
-        let mut new = gannet_hnsw::Graph::clone(old);
+        let mut new = Graph::clone(old);
         let relinked = collection.make_of_rows(executor, |all| {
             let mut proceed = |done| progress(Progress { phase: Phase::Relink, done, total: rows });
             new.choose_code(all, executor, &mut || proceed(0))?;

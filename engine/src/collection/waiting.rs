@@ -1,8 +1,9 @@
 //! What a search looks at one by one: rows that no graph holds yet.
 //!
 //! Keeps sketches of them, made by the searches that look, 64 rows at a time, and forgotten when
-//! the graph holds the rows. All states of a collection have them in common: a row does not change.
-//! Who only commits makes none.
+//! a graph that holds the rows takes the place of another; a search of a state before that may make
+//! one again, which the next graph has forgotten. All states of a collection have them in common: a
+//! row does not change. Who only commits makes none.
 
 use super::Collection;
 use crate::sync::RwLock;
@@ -25,9 +26,7 @@ impl Sketches {
     /// Forgets what is not of rows that still wait.
     pub(super) fn keep(&self, joining: &RowSet) {
         let waits = |word: &u32| joining.words().get(*word as usize).is_some_and(|bits| *bits != 0);
-        let mut all = self.0.write();
-        let before = std::mem::take(&mut *all);
-        *all = before.into_iter().filter(|(word, _)| waits(word)).collect();
+        self.0.write().retain(|word, _| waits(word));
     }
 
     pub(super) fn memory_bytes(&self) -> usize {

@@ -224,7 +224,6 @@ fn rows_that_wait_join_after_a_checkpoint_although_nothing_is_committed() {
     assert_eq!(after(&db, 2500), (lsn, 2521), "the checkpoint came first");
 }
 
-/// No more rows wait than the setting says, whoever commits, with threads and without.
 #[test]
 fn rows_that_wait_are_sketched_while_they_do_and_found_as_by_looking_at_all() {
     for metric in Metric::ALL {
@@ -266,6 +265,7 @@ fn rows_that_wait_are_sketched_while_they_do_and_found_as_by_looking_at_all() {
     }
 }
 
+/// No more rows wait than the setting says, whoever commits, with threads and without.
 #[test]
 fn those_who_insert_wait_for_graphs_and_bulk_batches_do_not() {
     for threads in [1, 2] {
