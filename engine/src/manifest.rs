@@ -42,8 +42,10 @@ pub(crate) struct CollectionEntry {
     pub(crate) rows: Vec<RowsEntry>,
     /// The set of deleted rows, if there are any.
     pub(crate) dead: Option<FileRef>,
-    /// The graph, if it holds any row.
+    /// The image of the graph, if it holds any row.
     pub(crate) graph: Option<FileRef>,
+    /// What has changed in it since, in order.
+    pub(crate) patches: Vec<FileRef>,
 }
 
 /// One file of rows; files follow each other without gaps.
@@ -89,7 +91,8 @@ impl Manifest {
             let rows: Vec<_> = c.rows.iter().map(|rows| (FileKind::Rows, rows.file)).collect();
             let dead = c.dead.map(|file| (FileKind::Dead, file));
             let graph = c.graph.map(|file| (FileKind::Graph, file));
-            rows.into_iter().chain(dead).chain(graph)
+            let patches: Vec<_> = c.patches.iter().map(|file| (FileKind::Patch, *file)).collect();
+            rows.into_iter().chain(dead).chain(graph).chain(patches)
         };
         let tables = self.keyspaces.iter().filter_map(|k| Some((FileKind::Table, k.table?)));
         self.collections.iter().flat_map(of_collection).chain(tables)
@@ -149,6 +152,10 @@ impl Manifest {
             }
             put_file(&mut out, collection.dead);
             put_file(&mut out, collection.graph);
+            put_count(&mut out, collection.patches.len());
+            for patch in &collection.patches {
+                patch.encode(&mut out);
+            }
         }
         put_count(&mut out, self.keyspaces.len());
         for keyspace in &self.keyspaces {
@@ -205,7 +212,14 @@ impl Manifest {
             rows.push(entry);
         }
         let (dead, graph) = (file(r).ok()?, file(r).ok()?);
-        Some(CollectionEntry { id, name, params, next_row, rows, dead, graph })
+        let mut patches = Vec::new();
+        for _ in 0..r.u32()? {
+            patches.push(FileRef::decode(r).filter(|file| file.number != 0)?);
+        }
+        if graph.is_none() && !patches.is_empty() {
+            return None;
+        }
+        Some(CollectionEntry { id, name, params, next_row, rows, dead, graph, patches })
     }
 }
 
@@ -258,6 +272,7 @@ mod tests {
                 rows,
                 dead: None,
                 graph: Some(file(3)),
+                patches: vec![file(5), file(6)],
             }],
             keyspaces: vec![KeyspaceEntry { id: 2, name, table: Some(file(4)) }],
         }
@@ -272,9 +287,9 @@ mod tests {
                 assert_eq!(Manifest::decode(&mut Reader::new(&bytes[..cut])), None, "{cut}");
             }
         }
-        assert_eq!(crc32fast::hash(&manifest().encode()), 0xacd0_b0d9, "the format has changed");
+        assert_eq!(crc32fast::hash(&manifest().encode()), 0xe269_9a5a, "the format has changed");
         let numbers: Vec<_> = manifest().files().map(|(_, file)| file.number).collect();
-        assert_eq!(numbers, [1, 2, 3, 4]);
+        assert_eq!(numbers, [1, 2, 3, 5, 6, 4]);
     }
 
     #[test]
@@ -288,6 +303,8 @@ mod tests {
         assert!(absurd(|m| m.log_first = u64::MAX));
         assert!(absurd(|m| m.log_first = 0));
         assert!(absurd(|m| m.collections[0].rows[0].file.number = u64::MAX));
+        assert!(absurd(|m| m.collections[0].patches[1].number = 0));
+        assert!(absurd(|m| m.collections[0].graph = None));
         assert!(!absurd(|m| m.position.lsn = NUMBER_MAX));
     }
 

@@ -95,6 +95,8 @@ mod wanted {
         ("merge-revives-the-dead", "rows that are deleted while others are written anew are not"),
         ("merge-renames-no-changes", "what a graph is still to learn keeps the names of before"),
         ("failed-checkpoint-forgets", "what a failed checkpoint was to save counts as saved"),
+        ("patch-misses-a-batch", "what a graph learns is left out of the next patch of it"),
+        ("failed-patch-forgets", "what a failed checkpoint was to say of a graph counts as said"),
         ("unit-not-checked", "checksums of sealed files are not compared"),
         ("pinned-files-removed", "a checkpoint removes what a backup is copying"),
         // list: end

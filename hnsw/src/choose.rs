@@ -9,6 +9,7 @@ use std::ops::ControlFlow;
 
 use crate::build::codes::encode_all;
 use crate::calibration::{Measuring, Queries};
+use crate::changed::Changed;
 use crate::code::Code;
 use crate::executor::Executor;
 use crate::graph::{Graph, code_table};
@@ -84,6 +85,7 @@ impl Graph {
         self.is_code_measured = true;
         self.build_codes = code_table(self.build_code(), self.params.dims);
         self.calibration = None;
+        self.changed = Changed::all();
     }
 
     /// The code to choose and that of every row. Leaves any code behind.

@@ -11,6 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::calibration::Calibration;
+use crate::changed::Changed;
 use crate::code::Code;
 use crate::kernel::{Isa, Kernel};
 use crate::layer::layer_of;
@@ -55,6 +56,8 @@ pub struct Graph {
     pub(crate) build_codes: Table<i8>,
     /// The recall of its searches, as it was when last measured.
     pub(crate) calibration: Option<Calibration>,
+    /// Whatever writes a list, or has a row join or leave, notes it here. Not in an image.
+    pub(crate) changed: Changed,
 }
 
 /// What memory a graph takes, in bytes, room for growth included, and what it shares with its
@@ -62,7 +65,7 @@ pub struct Graph {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GraphMemory {
-    /// Links of layer 0, and which rows there are.
+    /// Links of layer 0, which rows there are, and which have changed.
     pub links: usize,
     /// Links of the layers above, and where they begin.
     pub upper_links: usize,
@@ -122,6 +125,7 @@ impl Graph {
             codes: code_table(code, params.dims),
             build_codes: Table::new(1),
             calibration: None,
+            changed: Changed::all(),
             params,
         }
     }
@@ -193,6 +197,12 @@ impl Graph {
         &self.members
     }
 
+    /// What has changed since this was last called, or since the graph was made or read; a graph
+    /// that was made has changed in all. A clone goes on with what its original would have said.
+    pub fn take_changed(&mut self) -> Changed {
+        std::mem::take(&mut self.changed)
+    }
+
     /// Whether a number below [`Graph::len`] is of no row.
     pub(crate) fn has_holes(&self) -> bool {
         self.count() < self.len()
@@ -202,7 +212,9 @@ impl Graph {
     #[must_use]
     pub fn memory(&self) -> GraphMemory {
         GraphMemory {
-            links: self.base.memory_bytes() + self.members.memory_bytes(),
+            links: self.base.memory_bytes()
+                + self.members.memory_bytes()
+                + self.changed.memory_bytes(),
             upper_links: self.upper.memory_bytes() + self.upper_starts.memory_bytes(),
             codes: self.codes.memory_bytes(),
             build_codes: self.build_codes.memory_bytes(),
@@ -265,11 +277,12 @@ impl Graph {
         }
     }
 
-    /// Replaces a list.
+    /// Replaces a list; no list is written to by any other way.
     ///
     /// # Panics
     /// If the row does not stand on the layer or the links are more than a list holds.
     pub(crate) fn set_links(&mut self, row: u32, layer: u8, links: &[u32]) {
+        self.changed.note(row);
         let list = if layer == 0 {
             self.base.row_mut(row as usize)
         } else {
@@ -305,6 +318,7 @@ impl Graph {
             let layer = layer_of(self.params.seed, row, self.params.m);
             end = end.checked_add(u32::from(layer)).expect("fewer upper lists than 2^32");
             self.upper_starts.row_mut(row as usize + 1)[0] = end;
+            self.changed.note(row);
         }
         self.base.grow(more, NO_ROW);
         self.upper.grow(end as usize - self.upper.len(), NO_ROW);
@@ -319,6 +333,7 @@ impl Graph {
     /// Rows `joins`, for which there is room, are in the graph from now on.
     pub(crate) fn join(&mut self, joins: &[u32]) {
         for &row in joins {
+            self.changed.note_joined(row);
             let layer = self.top_layer(row);
             let is_above = |entry: Entry| (layer, entry.row) > (entry.layer, row);
             if self.entry.is_none_or(is_above) {

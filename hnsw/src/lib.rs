@@ -53,6 +53,7 @@
 mod allowed;
 mod build;
 mod calibration;
+mod changed;
 mod choose;
 mod code;
 mod context;
@@ -87,13 +88,14 @@ mod walk;
 pub use allowed::Allowed;
 pub use build::{BATCH_ROWS_MAX, BuildScratch, batch_changes, next_batch_end};
 pub use calibration::{CALIBRATION_ROWS_MIN, Calibration};
+pub use changed::Changed;
 pub use choose::CHOICE_ROWS_MIN;
 pub use code::{Code, CodeChoice, CodeUnknown, Encoder};
 pub use context::{Effort, SearchContext};
 pub use exact::{Sketch, SomeRows, exact, exact_batch, exact_beside};
 pub use executor::{Executor, ExecutorError};
 pub use graph::{Graph, GraphMemory};
-pub use image::{GraphFault, LinkFault};
+pub use image::{GraphFault, GraphReader, LinkFault, Patch, PatchFault};
 #[cfg(target_arch = "aarch64")]
 pub use kernel::Neon;
 #[cfg(target_arch = "x86_64")]

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use crate::changed::Changed;
 use crate::graph::{Entry, Graph, NO_ROW};
 use crate::memory::Place;
 use crate::table::Table;
@@ -69,6 +70,7 @@ impl Graph {
             codes: codes(&self.codes),
             build_codes: codes(&self.build_codes),
             calibration: self.calibration.clone(),
+            changed: Changed::all(),
         }
     }
 }

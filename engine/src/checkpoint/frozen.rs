@@ -73,7 +73,7 @@ impl<S: Storage> Core<S> {
             writer.manifest.position.lsn != writer.log.end().lsn
                 || state.collections().any(LiveCollection::has_unsaved)
                 || state.keyspaces().any(crate::keyspace::Keyspace::has_unsaved)
-                || state.collections().any(|collection| collection.is_to_merge(merge))
+                || state.collections().any(|collection| collection.is_to_write_anew(merge))
         };
         if !is_unsaved {
             // Nor is one due before something is logged.
@@ -107,7 +107,7 @@ impl<'c, S: Storage> Frozen<'c, S> {
     ) -> Self {
         let since = writer.begin_checkpoint();
         let mut state = core.state.write();
-        let freeze = |live: &LiveCollection<ViewOf<S>>| match merge {
+        let freeze = |live: &mut LiveCollection<ViewOf<S>>| match merge {
             Some(merge) => live.freeze(live.saved.clone(), merge),
             None => live.freeze(SavedCollection::default(), Merge::None),
         };
@@ -120,7 +120,7 @@ impl<'c, S: Storage> Frozen<'c, S> {
             log_first: writer.log.next_number(),
             next_collection: state.next_collection,
             next_keyspace: state.next_keyspace,
-            collections: state.collections().map(freeze).collect(),
+            collections: state.collections_mut().map(freeze).collect(),
             keyspaces: state.keyspaces_mut().map(|k| k.freeze(merge.is_none())).collect(),
             database: writer.database,
             numbers: writer.next_file..writer.next_file,

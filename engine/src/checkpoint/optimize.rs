@@ -142,7 +142,7 @@ impl<S: Storage> Core<S> {
         }
         drop(collection);
         if report.is_replaced {
-            self.install(id, new, 0);
+            self.install(id, &mut new, 0);
             self.probes.lock().forget(id);
         }
         Ok(report)

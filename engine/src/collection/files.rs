@@ -1,6 +1,6 @@
 //! A collection from its sealed files: rows that are written once, which of them are dead and what
-//! the graph is still to learn, the graph (`docs/FORMAT.md`, chapters Rows file, Dead file, Graph
-//! file). `frozen` writes them.
+//! the graph is still to learn, the graph and what has changed in it (`docs/FORMAT.md`, chapters
+//! Rows file, Dead file, Graph file, Patch file). `frozen` writes them.
 
 use super::changes::Changes;
 use super::ids::IdIndex;
@@ -11,11 +11,12 @@ use super::unverified::check_rows;
 use super::{Collection, next_stamp};
 use crate::codec::Reader;
 use crate::damage::Damage;
+use crate::database::ViewOf;
 use crate::error::{OpenError, with_causes};
 use crate::manifest::{CollectionEntry, RowsEntry, inconsistent};
 use crate::record::decode_id;
 use crate::sealed::{FileKind, FileRef, SealedReader, SectionView, Verified};
-use gannet_hnsw::{Executor, Graph, Image, Metric, RowSet, check_finite};
+use gannet_hnsw::{Executor, Graph, GraphFault, GraphReader, Image, Metric, RowSet, check_finite};
 use gannet_storage::{ErrorKind, SealedFile, Storage};
 use std::ops::{Deref, Range};
 
@@ -26,6 +27,7 @@ pub(crate) const NUMBERS: u32 = 4;
 pub(crate) const DEAD: u32 = 1;
 pub(crate) const CHANGES: u32 = 2;
 pub(super) const GRAPH: u32 = 1;
+pub(super) const PATCH: u32 = 1;
 
 /// What of a collection is in sealed files.
 #[derive(Clone, Debug, Default)]
@@ -35,8 +37,12 @@ pub(crate) struct SavedCollection {
     pub(super) dead: Option<FileRef>,
     /// `None` if no checkpoint was made.
     pub(super) changes_version: Option<(u64, u64)>,
-    /// The graph of `graph_version`; `None` if it was empty.
+    /// The image of the graph; `None` if it was empty.
     pub(super) graph: Option<FileRef>,
+    /// What makes the graph of `graph_version` of it, in order.
+    pub(super) patches: Vec<FileRef>,
+    /// Length of what the patches say, in bytes.
+    pub(super) patched_bytes: u64,
     /// `None` if no checkpoint was made.
     pub(super) graph_version: Option<u64>,
 }
@@ -131,12 +137,18 @@ impl<V: Deref<Target = [u8]> + Send + Sync> LiveCollection<V> {
         })?;
         (live.changes, live.numbers) = (changes, numbers);
         let Some(Part::Graph(graph)) = parts.pop() else { unreachable!("one graph, at the front") };
-        let loaded = live.take_graph((*graph)?);
+        let (graph, patched_bytes) = match (*graph)? {
+            Ok(found) => found.map_or((Ok(None), 0), |(graph, len)| (Ok(Some(graph)), len)),
+            Err(reason) => (Err(reason), 0),
+        };
+        let loaded = live.take_graph(graph);
         live.saved = SavedCollection {
             rows: entry.rows.clone(),
             dead: entry.dead,
             changes_version: Some(live.changes.version()),
             graph: entry.graph,
+            patches: entry.patches.clone(),
+            patched_bytes,
             graph_version: Some(live.graph_version),
         };
         Ok((live, loaded))
@@ -144,7 +156,7 @@ impl<V: Deref<Target = [u8]> + Send + Sync> LiveCollection<V> {
 
     /// Searches walk the graph that was read, if the changes make it that of the live rows.
     fn take_graph(&mut self, graph: Result<Option<Graph>, String>) -> LoadedGraph {
-        let (graph, loaded) = match graph {
+        let (mut graph, loaded) = match graph {
             Ok(None) => (Graph::new(self.now.params.clone()), LoadedGraph::None),
             Ok(Some(graph)) => (graph, LoadedGraph::Loaded),
             Err(reason) => return LoadedGraph::Discarded(reason),
@@ -152,7 +164,7 @@ impl<V: Deref<Target = [u8]> + Send + Sync> LiveCollection<V> {
         if !is_made_of(&graph, &self.changes, &self.now.live) {
             return LoadedGraph::Discarded("it is not of the rows that there are".to_owned());
         }
-        drop(self.set_graph(graph, 0));
+        drop(self.set_graph(&mut graph, 0));
         loaded
     }
 }
@@ -221,8 +233,9 @@ enum Loaded<V> {
     Unverified(SectionView<V>),
 }
 
-/// The graph, `None` without a file, or why it is not usable.
-type GraphOrReason = Result<Option<Graph>, String>;
+/// The graph and the length of what its patches say, `None` without a file, or why it is not
+/// usable.
+type GraphOrReason = Result<Option<(Graph, u64)>, String>;
 
 /// Rows of one file that go into one view.
 struct Piece {
@@ -287,28 +300,61 @@ fn load_graph<S: Storage>(
     executor: &Executor,
 ) -> Result<GraphOrReason, OpenError> {
     let Some(file) = entry.graph else { return Ok(Ok(None)) };
-    let bytes = SealedReader::open(storage, FileKind::Graph, database, &file)
-        .and_then(|reader| reader.read(GRAPH));
-    let bytes = match bytes {
-        Ok(bytes) => bytes,
-        Err(OpenError::Storage(error)) if error.kind() != ErrorKind::Io => {
-            return Err(error.into());
-        }
-        Err(OpenError::Storage(error)) => return Ok(Err(with_causes(&error))),
-        Err(OpenError::Corrupt(corruption)) => return Ok(Err(corruption.to_string())),
-        Err(error) => return Ok(Err(with_causes(&error))),
+    let image = match read_of_graph(storage, database, (FileKind::Graph, &file), GRAPH)? {
+        Ok(bytes) => Image::verified(bytes),
+        Err(reason) => return Ok(Err(reason)),
+    };
+    let of_file = |kind: FileKind, file: &FileRef, fault: GraphFault| {
+        Ok(Err(format!("{}: {fault}", kind.file_name(file.number))))
     };
     let rows = entry.rows.last().map_or(0, |rows| rows.first_row + rows.count);
-    let image = Image::verified(bytes);
-    let read = Graph::view(&image, rows, &entry.params, executor).map(|mut graph| {
-        if !storage.caps().zero_copy_views {
-            // Memory it is in any case, and a walk reads it faster in huge pages.
-            graph.detach();
+    let mut reader = match GraphReader::new(&image, rows, &entry.params) {
+        Ok(reader) => reader,
+        Err(fault) => return of_file(FileKind::Graph, &file, fault),
+    };
+    let mut patched_bytes = 0;
+    for patch in &entry.patches {
+        let bytes = match read_of_graph(storage, database, (FileKind::Patch, patch), PATCH)? {
+            Ok(bytes) => bytes,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        patched_bytes += bytes.len() as u64;
+        reader = match reader.patch(&bytes) {
+            Ok(reader) => reader,
+            Err(fault) => return of_file(FileKind::Patch, patch, fault),
+        };
+    }
+    let mut graph = match reader.finish(executor) {
+        Ok(graph) => graph,
+        Err(fault) => {
+            // Of which of them a list is cannot be told.
+            let image = FileKind::Graph.file_name(file.number);
+            let upon = entry.patches.last().map(|file| FileKind::Patch.file_name(file.number));
+            let upon = upon.map(|name| format!(" and the patches to {name}"));
+            return Ok(Err(format!("{image}{}: {fault}", upon.unwrap_or_default())));
         }
-        Some(graph)
-    });
-    Ok(read.map_err(|fault| {
-        let name = FileKind::Graph.file_name(file.number);
-        format!("{name}: {fault}")
-    }))
+    };
+    if !storage.caps().zero_copy_views {
+        // Memory it is in any case, and a walk reads it faster in huge pages.
+        graph.detach();
+    }
+    Ok(Ok(Some((graph, patched_bytes))))
+}
+
+/// The section of a file of a graph, or why the graph is not usable.
+fn read_of_graph<S: Storage>(
+    storage: &S,
+    database: [u8; 16],
+    (kind, file): (FileKind, &FileRef),
+    section: u32,
+) -> Result<Result<Verified<ViewOf<S>>, String>, OpenError> {
+    let bytes =
+        SealedReader::open(storage, kind, database, file).and_then(|reader| reader.read(section));
+    match bytes {
+        Ok(bytes) => Ok(Ok(bytes)),
+        Err(OpenError::Storage(error)) if error.kind() != ErrorKind::Io => Err(error.into()),
+        Err(OpenError::Storage(error)) => Ok(Err(with_causes(&error))),
+        Err(OpenError::Corrupt(corruption)) => Ok(Err(corruption.to_string())),
+        Err(error) => Ok(Err(with_causes(&error))),
+    }
 }

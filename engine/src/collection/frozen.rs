@@ -1,8 +1,8 @@
 //! What of a collection a checkpoint writes, while the collection goes on changing
-//! (`docs/FORMAT.md`, chapters Rows file, Dead file, Graph file).
+//! (`docs/FORMAT.md`, chapters Rows file, Dead file, Graph file, Patch file).
 
 use super::changes::Changes;
-use super::files::{CHANGES, DEAD, GRAPH, IDS, NORMS, NUMBERS, ROWS, SavedCollection};
+use super::files::{CHANGES, DEAD, GRAPH, IDS, NORMS, NUMBERS, PATCH, ROWS, SavedCollection};
 use super::merge::Merged;
 use super::numbers::Numbers;
 use super::{Collection, LiveCollection, Merge};
@@ -11,6 +11,7 @@ use crate::error::CheckpointError;
 use crate::manifest::{CollectionEntry, RowsEntry};
 use crate::record::encode_id;
 use crate::sealed::{FileKind, FileRef};
+use gannet_hnsw::{Changed, Patch};
 use gannet_storage::Storage;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
@@ -20,12 +21,22 @@ const STEP_ROWS: u32 = 4 << 10;
 /// Rows are written so many bytes at a time.
 const STEP_LEN_BYTES: usize = 1 << 20;
 
+/// The patches of a graph are no longer, together, than its image divided by this: what they save
+/// in writing is not lost again in space and at the opening.
+const PATCH_SHARE: u64 = 4;
+/// Nor are they more files than this.
+const PATCHES_MAX: usize = 64;
+
 /// See the module's documentation.
 pub(crate) struct FrozenCollection<V> {
     pub(super) collection: Arc<Collection<V>>,
     pub(super) numbers: Numbers,
     pub(super) changes: Changes,
     pub(super) graph_version: u64,
+    /// What has changed in the graph since it was as it is in files.
+    pub(super) unsaved: Changed,
+    /// No patch is to be left.
+    pub(super) is_to_fold: bool,
     pub(super) is_to_merge: bool,
     /// Of a collection that was merged.
     pub(super) merged: Option<Merged<V>>,
@@ -36,16 +47,29 @@ pub(crate) struct FrozenCollection<V> {
 impl<V: Deref<Target = [u8]> + Send + Sync> LiveCollection<V> {
     /// What a checkpoint over the files `saved` is to write: over [`saved`](Self::saved), or over
     /// none for all of it.
-    pub(crate) fn freeze(&self, saved: SavedCollection, merge: Merge) -> FrozenCollection<V> {
+    pub(crate) fn freeze(&mut self, saved: SavedCollection, merge: Merge) -> FrozenCollection<V> {
+        self.since_freeze = Changed::none();
+        let unsaved = self.unsaved.clone();
+        mutant!("failed-patch-forgets" => {
+            self.unsaved = Changed::none();
+        });
         FrozenCollection {
             collection: Arc::clone(&self.now),
             numbers: self.numbers.clone(),
             changes: self.changes.clone(),
             graph_version: self.graph_version,
+            unsaved,
+            is_to_fold: merge == Merge::All,
             is_to_merge: self.is_to_merge(merge),
             merged: None,
             saved,
         }
+    }
+
+    /// Whether a checkpoint would write anew what is in files: without dead rows, or without
+    /// patches.
+    pub(crate) fn is_to_write_anew(&self, merge: Merge) -> bool {
+        self.is_to_merge(merge) || merge == Merge::All && !self.saved.patches.is_empty()
     }
 
     /// Whether a checkpoint would write anything.
@@ -91,6 +115,7 @@ impl<V: Deref<Target = [u8]> + Send + Sync> FrozenCollection<V> {
             rows: self.saved.rows.clone(),
             dead: self.saved.dead,
             graph: self.saved.graph,
+            patches: self.saved.patches.clone(),
         }
     }
 
@@ -126,21 +151,53 @@ impl<V: Deref<Target = [u8]> + Send + Sync> FrozenCollection<V> {
             self.saved.changes_version = version;
         }
         let version = Some(self.graph_version);
-        if self.saved.graph_version != version {
-            let graph = &self.collection.graph;
-            self.saved.graph = if graph.is_empty() {
-                None
-            } else {
-                let mut writer = files.create(FileKind::Graph, &[(GRAPH, graph.encoded_len())])?;
-                graph.encode_to(&mut |piece| {
-                    files.go_on()?;
-                    writer.write(piece).map_err(CheckpointError::from)
-                })?;
-                Some(files.finish(writer)?)
-            };
+        let is_to_fold = self.is_to_fold && !self.saved.patches.is_empty();
+        if self.saved.graph_version != version || is_to_fold {
+            self.write_graph(files)?;
             self.saved.graph_version = version;
         }
         Ok(())
+    }
+
+    /// Writes what has changed in the graph, or all of it where that is little less.
+    fn write_graph<S: Storage>(
+        &mut self,
+        files: &mut NewFiles<'_, S>,
+    ) -> Result<(), CheckpointError> {
+        let graph = &self.collection.graph;
+        if let Some(patch) = self.patch() {
+            let len = patch.encoded_len();
+            let mut writer = files.create(FileKind::Patch, &[(PATCH, len)])?;
+            patch.encode_to(&mut |piece| {
+                files.go_on()?;
+                writer.write(piece).map_err(CheckpointError::from)
+            })?;
+            self.saved.patches.push(files.finish(writer)?);
+            self.saved.patched_bytes += len;
+            return Ok(());
+        }
+        self.saved.graph = if graph.is_empty() {
+            None
+        } else {
+            let mut writer = files.create(FileKind::Graph, &[(GRAPH, graph.encoded_len())])?;
+            graph.encode_to(&mut |piece| {
+                files.go_on()?;
+                writer.write(piece).map_err(CheckpointError::from)
+            })?;
+            Some(files.finish(writer)?)
+        };
+        self.saved.patches.clear();
+        self.saved.patched_bytes = 0;
+        Ok(())
+    }
+
+    /// What has changed in the graph, where that is worth a file of its own.
+    fn patch(&self) -> Option<Patch<'_>> {
+        let (graph, saved) = (&self.collection.graph, &self.saved);
+        let has_room = saved.graph.is_some() && saved.patches.len() < PATCHES_MAX;
+        let patch = graph.patch(&self.unsaved).filter(|_| has_room && !self.is_to_fold)?;
+        let len = saved.patched_bytes + patch.encoded_len();
+        (!graph.is_empty() && PATCH_SHARE * len <= graph.encoded_len()).then_some(patch)
     }
 
     fn write_rows<S: Storage>(

@@ -13,7 +13,7 @@ use super::{Collection, next_stamp};
 use crate::damage::Corruption;
 use crate::id::Id;
 use gannet_hnsw::{
-    BuildScratch, Executor, Graph, Metric, Params, RowSet, batch_changes, check_binary,
+    BuildScratch, Changed, Executor, Graph, Metric, Params, RowSet, batch_changes, check_binary,
     check_finite, normalise,
 };
 use std::ops::Deref;
@@ -28,6 +28,10 @@ pub(crate) struct LiveCollection<V> {
     pub(super) changes: Changes,
     /// Counts the changes of the graph.
     pub(super) graph_version: u64,
+    /// What has changed in the graph since it was as it is in files.
+    pub(super) unsaved: Changed,
+    /// What has changed in it since it was last frozen.
+    pub(super) since_freeze: Changed,
     pub(crate) saved: SavedCollection,
 }
 
@@ -39,6 +43,8 @@ impl<V: Deref<Target = [u8]> + Send + Sync> LiveCollection<V> {
             numbers: Numbers::default(),
             changes: Changes::default(),
             graph_version: 0,
+            unsaved: Changed::none(),
+            since_freeze: Changed::none(),
             saved: SavedCollection::default(),
         }
     }
@@ -80,15 +86,22 @@ impl<V: Deref<Target = [u8]> + Send + Sync> LiveCollection<V> {
     }
 
     /// Searches walk `graph` from now on, which has learnt the first `done` entries of the changes.
-    /// Gives back the state before, for the caller to drop where nobody waits.
-    pub(crate) fn set_graph(&mut self, graph: Graph, done: usize) -> Arc<Collection<V>> {
+    /// It has what it says to have changed in it noted for the next checkpoint, and goes on saying
+    /// what changes from here on. Gives back the state before, for the caller to drop where nobody
+    /// waits.
+    pub(crate) fn set_graph(&mut self, graph: &mut Graph, done: usize) -> Arc<Collection<V>> {
         self.changes.take(done);
         self.graph_version += 1;
+        let changed = graph.take_changed();
+        if !mutant!("patch-misses-a-batch") {
+            self.unsaved.add(&changed);
+        }
+        self.since_freeze.add(&changed);
         let mut next = (*self.now).clone();
         next.joining = difference(&next.live, graph.members());
         next.leaving = difference(graph.members(), &next.live);
         next.sketches.keep(&next.joining);
-        next.graph = Arc::new(graph);
+        next.graph = Arc::new(graph.clone());
         std::mem::replace(&mut self.now, Arc::new(next))
     }
 
@@ -111,7 +124,7 @@ impl<V: Deref<Target = [u8]> + Send + Sync> LiveCollection<V> {
             }
         })?;
         self.changes.clear();
-        drop(self.set_graph(graph, 0));
+        drop(self.set_graph(&mut graph, 0));
         Ok(self.now.live.count())
     }
 
@@ -207,7 +220,8 @@ impl<V: Deref<Target = [u8]> + Send + Sync> LiveCollection<V> {
     /// What memory it takes, where views copy nothing or are copies on the heap. Cost: a step for
     /// each id that is kept.
     pub(crate) fn memory(&self, views_copy_nothing: bool) -> CollectionMemory {
-        self.now.memory(&self.index, views_copy_nothing)
+        let changed = self.unsaved.memory_bytes() + self.since_freeze.memory_bytes();
+        self.now.memory(&self.index, changed, views_copy_nothing)
     }
 
     /// The state, while files are read into it.

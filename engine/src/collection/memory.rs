@@ -64,8 +64,8 @@ pub struct CollectionMemory {
     pub ids: MemoryUse,
     /// The row of each id that is kept.
     pub id_index: MemoryUse,
-    /// Which rows are live, and which of them the graph does not hold yet, or holds no longer for
-    /// long.
+    /// Which rows are live, which of them the graph does not hold yet, or holds no longer for long,
+    /// and which have changed in it since the last checkpoint.
     pub row_sets: MemoryUse,
     /// What stands for rows that no graph holds yet, where searches look at them.
     pub sketches: MemoryUse,
@@ -99,7 +99,13 @@ impl CollectionMemory {
 impl<V: Deref<Target = [u8]> + Send + Sync> Collection<V> {
     /// What memory it takes, where views copy nothing or are copies on the heap. Cost: a step for
     /// each id that is kept.
-    pub(super) fn memory(&self, index: &IdIndex, views_copy_nothing: bool) -> CollectionMemory {
+    /// `changed` are those of the sets of rows that have changed in the graph.
+    pub(super) fn memory(
+        &self,
+        index: &IdIndex,
+        changed: usize,
+        views_copy_nothing: bool,
+    ) -> CollectionMemory {
         let (own, viewed) = self.rows.memory_bytes();
         let graph = self.graph.memory();
         let with_viewed = |own: usize, viewed: usize| {
@@ -116,7 +122,7 @@ impl<V: Deref<Target = [u8]> + Send + Sync> Collection<V> {
             upper_links: with_viewed(graph.upper_links, graph.viewed_upper_links),
             ids: MemoryUse::heap(self.ids.memory_bytes()),
             id_index: MemoryUse::heap(index.memory_bytes()),
-            row_sets: MemoryUse::heap(sets.iter().sum()),
+            row_sets: MemoryUse::heap(sets.iter().sum::<usize>() + changed),
             sketches: MemoryUse::heap(self.sketches.memory_bytes()),
         }
     }

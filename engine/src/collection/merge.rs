@@ -128,6 +128,7 @@ impl<V: Deref<Target = [u8]> + Send + Sync> LiveCollection<V> {
     pub(crate) fn take_saved(&mut self, frozen: FrozenCollection<V>) -> [Arc<Collection<V>>; 2] {
         let FrozenCollection { collection, mut numbers, merged, saved, graph_version, .. } = frozen;
         self.saved = saved;
+        self.unsaved = std::mem::take(&mut self.since_freeze);
         let Some(Merged { kept, mut index, before, .. }) = merged else {
             return [collection, Arc::clone(&self.now)];
         };
@@ -178,7 +179,10 @@ impl<V: Deref<Target = [u8]> + Send + Sync> FrozenCollection<V> {
         let mut index = IdIndex::default();
         new.push_rows(old, kept.all(row_count), &mut index)?;
         new.take_sets(old, &kept);
-        new.graph = Arc::new(old.graph.renumbered(&kept.rows));
+        let mut graph = old.graph.renumbered(&kept.rows);
+        // All of it is written.
+        drop(graph.take_changed());
+        new.graph = Arc::new(graph);
         let mut changes = self.changes.clone();
         changes.rename(|row| kept.renamed(row));
         let numbers = self.numbers.of_kept(&kept.rows);
@@ -202,6 +206,10 @@ impl<V: Deref<Target = [u8]> + Send + Sync> FrozenCollection<V> {
         (self.collection, self.numbers, self.changes) = (before, numbers, changes);
         let written = std::mem::replace(&mut self.saved, saved);
         let rows = written.rows.into_iter().map(|rows| rows.file);
-        rows.chain(written.dead).chain(written.graph).map(|file| file.number).collect()
+        rows.chain(written.dead)
+            .chain(written.graph)
+            .chain(written.patches)
+            .map(|file| file.number)
+            .collect()
     }
 }

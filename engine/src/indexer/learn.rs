@@ -91,15 +91,15 @@ impl<S: Storage> Core<S> {
             *done += count;
             let now = self.clock.now();
             if now.saturating_sub(installed) >= asked.install {
-                self.install(asked.id, graph.clone(), *done);
+                self.install(asked.id, graph, *done);
                 *done = 0;
                 installed = now;
             }
         }
-        if let Some((graph, done)) = work
+        if let Some((mut graph, done)) = work
             && done > 0
         {
-            self.install(asked.id, graph, done);
+            self.install(asked.id, &mut graph, done);
         }
         Ok(flow)
     }
@@ -122,7 +122,7 @@ impl<S: Storage> Core<S> {
     }
 
     /// Searches walk this graph from now on, which has learnt so many entries more.
-    pub(crate) fn install(&self, id: u32, graph: Graph, done: usize) {
+    pub(crate) fn install(&self, id: u32, graph: &mut Graph, done: usize) {
         let mut state = self.state.write();
         let live = state.collection_mut(id).expect("collections stay");
         let before = live.set_graph(graph, done);

@@ -46,7 +46,7 @@ impl<F: Storage> Files<'_, F> {
     pub(super) fn is_whole(&mut self, manifest: &Manifest) -> bool {
         let mut is_whole = true;
         for (kind, file) in manifest.files() {
-            is_whole &= kind == FileKind::Graph || self.is_file_whole(kind, &file);
+            is_whole &= kind.is_of_graph() || self.is_file_whole(kind, &file);
         }
         is_whole
     }
@@ -522,8 +522,10 @@ mod tests {
         let rows = RowsEntry { file, first_row: 2, count: u32::MAX - 2 };
         let params = Params::new(3, Metric::L2);
         let (id, name) = (1, "c".to_owned());
-        let (next_row, dead, graph) = (u32::MAX, None, None);
-        let entry = CollectionEntry { id, name, params, next_row, rows: vec![rows], dead, graph };
+        let (next_row, dead, graph, patches) = (u32::MAX, None, None, Vec::new());
+        let files = vec![rows];
+        let entry =
+            CollectionEntry { id, name, params, next_row, rows: files, dead, graph, patches };
         for (words, expect) in [
             (vec![], vec![2..=u32::MAX - 1]),
             (vec![0b0011_0000], vec![2..=3, 6..=u32::MAX - 1]),

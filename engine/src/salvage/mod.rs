@@ -256,7 +256,7 @@ impl<F: Storage, T: Storage> History<'_, F, T> {
         if !report.checkpoints.is_empty() || report.is_whole() {
             return;
         }
-        for (kind, number) in files.filter(|(kind, _)| *kind != FileKind::Graph) {
+        for (kind, number) in files.filter(|(kind, _)| !kind.is_of_graph()) {
             let file = kind.file_name(number).to_string();
             let reason = "no manifest that can be read says what it is";
             self.report.lost.push(Loss::new(Lost::File { file }, reason));

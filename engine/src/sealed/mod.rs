@@ -36,10 +36,12 @@ pub(crate) enum FileKind {
     Dead,
     Graph,
     Table,
+    Patch,
 }
 
 impl FileKind {
-    const ALL: [Self; 5] = [Self::Manifest, Self::Rows, Self::Dead, Self::Graph, Self::Table];
+    const ALL: [Self; 6] =
+        [Self::Manifest, Self::Rows, Self::Dead, Self::Graph, Self::Table, Self::Patch];
 
     const fn code(self) -> u32 {
         match self {
@@ -48,6 +50,7 @@ impl FileKind {
             Self::Dead => 3,
             Self::Graph => 4,
             Self::Table => 5,
+            Self::Patch => 6,
         }
     }
 
@@ -58,7 +61,13 @@ impl FileKind {
             Self::Dead => "dead-",
             Self::Graph => "graph-",
             Self::Table => "table-",
+            Self::Patch => "patch-",
         }
+    }
+
+    /// Whether it is of a graph, which is built anew of the rows where its files are not whole.
+    pub(crate) const fn is_of_graph(self) -> bool {
+        matches!(self, Self::Graph | Self::Patch)
     }
 
     /// The kind's prefix and ten digits.

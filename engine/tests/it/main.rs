@@ -25,6 +25,7 @@ mod lying;
 mod matrix;
 mod merging;
 mod metrics;
+mod patches;
 mod recall;
 mod recovery;
 #[cfg(all(feature = "uring", target_os = "linux"))]

@@ -63,7 +63,7 @@ fn a_new_database_has_nothing_to_read() {
 }
 
 /// Flips a byte behind the back of an open database.
-fn flip(storage: &impl Storage, name: &FileName, at: u64) {
+pub(crate) fn flip(storage: &impl Storage, name: &FileName, at: u64) {
     let file = storage.open(name).unwrap();
     let mut block = storage.alloc(BLOCK_SIZE);
     let start = at / BLOCK_SIZE as u64 * BLOCK_SIZE as u64;

@@ -17,6 +17,7 @@ mod sight;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use crate::changed::Changed;
 use crate::executor::Executor;
 use crate::graph::Graph;
 use crate::params::ROWS_MAX;
@@ -166,6 +167,7 @@ impl Graph {
     ) -> ControlFlow<()> {
         self.check_rows(rows);
         self.calibration = None;
+        self.changed = Changed::all();
         self.settle();
         self.need_build_codes(rows, exec);
         let mut scratch = BuildScratch::new();

@@ -1,20 +1,19 @@
-//! Reading an image of which nothing is believed.
+//! Reading an image of which nothing is believed, and what patches have made of it.
 //!
 //! Whatever passes is a graph that `build` could have shaped: every list in bounds, every search on
 //! it ends. Whether links are good ones, layers those that were drawn and codes those of their rows
 //! cannot be told from here: each can mislead a walk, and none changes a distance that a caller
-//! sees.
+//! sees. The header is `header`'s to read, a patch `patch`'s; the links are checked once, when the
+//! last patch has been read.
+
+use std::fmt;
 
 use bytemuck::Pod;
 
+use super::Layout;
 use super::fault::{GraphFault, LinkFault};
-use super::{
-    CALIBRATED_AT, HEADER_CRC_AT, HEADER_LEN, HOLES_AT, HUNDREDS_AT, Layout, MAGIC, TENS_AT,
-    VERSION, ZEROS_AT,
-};
-use crate::Metric;
-use crate::calibration::{CALIBRATION_ROWS_MIN, Calibration, HUNDREDS_ROWS_MIN};
-use crate::code::{Code, CodeChoice};
+use super::header::{HEADER_LEN, Header, Kind, check_params, check_zero};
+use crate::changed::Changed;
 use crate::executor::Executor;
 use crate::graph::{Entry, Graph, NO_ROW, code_table};
 use crate::layer::LAYER_MAX;
@@ -36,7 +35,7 @@ impl Graph {
     /// The first fault found, from the outside inward: length, magic, version, checksums,
     /// parameters, members, layers, links and codes.
     pub fn decode(bytes: &[u8], rows_len_max: u32, expect: &Params) -> Result<Self, GraphFault> {
-        read(&Source::Copied(bytes), rows_len_max, expect, &Executor::Serial)
+        GraphReader::read(&Source::Copied(bytes), rows_len_max, expect)?.finish(&Executor::Serial)
     }
 
     /// As [`decode`](Self::decode), but links and codes are read where the image lies, as long as
@@ -53,7 +52,104 @@ impl Graph {
         expect: &Params,
         executor: &Executor,
     ) -> Result<Self, GraphFault> {
-        read(&Source::Viewed(image), rows_len_max, expect, executor)
+        GraphReader::new(image, rows_len_max, expect)?.finish(executor)
+    }
+}
+
+/// A graph that is being read: its image, then the patches upon that, in the order in which they
+/// were made, then whether all of it together is a graph. Where anything of this fails there is
+/// none.
+pub struct GraphReader {
+    pub(super) graph: Graph,
+    pub(super) rows_len_max: u32,
+    /// The entry point, as the last header has it.
+    pub(super) entry: (u32, u8),
+    /// Where the codes of the image stand, until a patch is put upon it.
+    pub(super) codes_at: Option<u64>,
+}
+
+impl fmt::Debug for GraphReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GraphReader").field("graph", &self.graph).finish_non_exhaustive()
+    }
+}
+
+impl GraphReader {
+    /// Begins with an image, as [`Graph::view`] does. Its lists are looked at in the end.
+    ///
+    /// # Errors
+    /// As [`Graph::decode`], but for entry point, links and codes.
+    pub fn new(image: &Image, rows_len_max: u32, expect: &Params) -> Result<Self, GraphFault> {
+        Self::read(&Source::Viewed(image), rows_len_max, expect)
+    }
+
+    fn read(source: &Source<'_>, rows_len_max: u32, expect: &Params) -> Result<Self, GraphFault> {
+        let bytes = source.bytes();
+        let header = Header::read(bytes, Kind::Image)?;
+        check_params(&header.params, expect)?;
+        let rows_len_max = rows_len_max.min(ROWS_MAX);
+        header.check_rows(rows_len_max)?;
+        let layout = Layout::new(
+            &header.params,
+            header.code,
+            header.rows,
+            header.upper_lists,
+            header.holes > 0,
+        );
+        if header.len != layout.len {
+            return Err(GraphFault::Length { found: header.len, expected: layout.len });
+        }
+        header.check_len(bytes)?;
+        if !source.is_verified() {
+            header.check_body(bytes)?;
+        }
+        for (from, to) in [
+            (layout.starts_end, layout.base_at),
+            (layout.base_end, layout.upper_at),
+            (layout.upper_end, layout.codes_at),
+            (layout.codes_end, layout.members_at),
+            (layout.members_end, layout.len),
+        ] {
+            check_zero(section(bytes, from, to), from)?;
+        }
+
+        let members = section(bytes, layout.members_at, layout.members_end);
+        let members = read_members(&header, members)?;
+        let word = |bytes: &[u8]| u32::from_le_bytes(*bytes.first_chunk().expect("a word"));
+        let upper_starts = source.table(1, (HEADER_LEN as u64, layout.starts_end), word);
+        check_layers(&header, &upper_starts)?;
+        let mut graph = Graph::new(header.params);
+        (graph.code, graph.is_code_measured) = (header.code, header.is_code_measured);
+        graph.members = members.into();
+        graph.calibration = header.calibration;
+        graph.upper_starts = upper_starts;
+        let links_max = |layer| graph.params.links_max(layer);
+        graph.base = source.table(links_max(0), (layout.base_at, layout.base_end), word);
+        graph.upper = source.table(links_max(1), (layout.upper_at, layout.upper_end), word);
+        graph.codes = code_table(graph.code, graph.params.dims);
+        if layout.codes_at < layout.codes_end {
+            let len = graph.code.len_bytes(graph.params.dims);
+            let code = |bytes: &[u8]| bytes[0].cast_signed();
+            graph.codes = source.table(len, (layout.codes_at, layout.codes_end), code);
+        }
+        Ok(Self { graph, rows_len_max, entry: header.entry, codes_at: Some(layout.codes_at) })
+    }
+
+    /// The graph, if it is one; links are checked on the threads of `executor`. Cost: a pass over
+    /// the links; a list's check is quadratic in them.
+    ///
+    /// # Errors
+    /// The first fault found of entry point, links and codes.
+    pub fn finish(self, executor: &Executor) -> Result<Graph, GraphFault> {
+        let Self { mut graph, entry, codes_at, .. } = self;
+        graph.entry = graph.find_entry();
+        check_entry(entry, graph.entry)?;
+        check_lists(&graph, executor)?;
+        if let Some(codes_at) = codes_at {
+            check_holes(&graph, codes_at)?;
+        }
+        graph.changed = Changed::none();
+        Ok(graph)
     }
 }
 
@@ -99,181 +195,6 @@ impl Source<'_> {
     }
 }
 
-fn read(
-    source: &Source<'_>,
-    rows_len_max: u32,
-    expect: &Params,
-    executor: &Executor,
-) -> Result<Graph, GraphFault> {
-    let bytes = source.bytes();
-    let header = Header::read(bytes)?;
-    check_params(&header.params, expect)?;
-    let max = rows_len_max.min(ROWS_MAX);
-    if header.rows > max {
-        return Err(GraphFault::Rows { found: header.rows, max });
-    }
-    let layout = header.layout(bytes)?;
-    if !source.is_verified() {
-        check_crc("body", header.body_crc, section(bytes, HEADER_LEN as u64, layout.len))?;
-    }
-    for (from, to) in [
-        (layout.starts_end, layout.base_at),
-        (layout.base_end, layout.upper_at),
-        (layout.upper_end, layout.codes_at),
-        (layout.codes_end, layout.members_at),
-        (layout.members_end, layout.len),
-    ] {
-        check_zero(section(bytes, from, to), from)?;
-    }
-
-    let members = section(bytes, layout.members_at, layout.members_end);
-    let members = check_members(&header, members)?;
-    let word = |bytes: &[u8]| u32::from_le_bytes(*bytes.first_chunk().expect("a word"));
-    let upper_starts = source.table(1, (HEADER_LEN as u64, layout.starts_end), word);
-    check_layers(&header, &upper_starts)?;
-    let mut graph = Graph::new(header.params);
-    (graph.code, graph.is_code_measured) = (header.code, header.is_code_measured);
-    graph.members = members.into();
-    graph.calibration = header.calibration;
-    graph.upper_starts = upper_starts;
-    graph.entry = graph.find_entry();
-    check_entry(header.entry, graph.entry)?;
-    let links_max = |layer| graph.params.links_max(layer);
-    graph.base = source.table(links_max(0), (layout.base_at, layout.base_end), word);
-    graph.upper = source.table(links_max(1), (layout.upper_at, layout.upper_end), word);
-    check_lists(&graph, executor)?;
-    let codes = section(bytes, layout.codes_at, layout.codes_end);
-    check_holes(&graph, codes, layout.codes_at)?;
-    graph.codes = code_table(graph.code, graph.params.dims);
-    if !codes.is_empty() {
-        let len = graph.code.len_bytes(graph.params.dims);
-        let code = |bytes: &[u8]| bytes[0].cast_signed();
-        graph.codes = source.table(len, (layout.codes_at, layout.codes_end), code);
-    }
-    Ok(graph)
-}
-
-/// The header's fields, each within its own limits.
-struct Header {
-    params: Params,
-    code: Code,
-    is_code_measured: bool,
-    entry: (u32, u8),
-    rows: u32,
-    holes: u32,
-    upper_lists: u32,
-    len: u64,
-    body_crc: u32,
-    calibration: Option<Calibration>,
-}
-
-impl Header {
-    fn read(bytes: &[u8]) -> Result<Self, GraphFault> {
-        let found = bytes.len() as u64;
-        let Some(header) = bytes.first_chunk::<HEADER_LEN>() else {
-            return Err(GraphFault::Truncated { needed: HEADER_LEN as u64, found });
-        };
-        let magic = field(header, 0);
-        if magic != MAGIC {
-            return Err(GraphFault::Magic { found: magic });
-        }
-        let version = u32::from_le_bytes(field(header, 8));
-        if version != VERSION {
-            return Err(GraphFault::Version { found: version });
-        }
-        let stored = u32::from_le_bytes(field(header, HEADER_CRC_AT));
-        check_crc("header", stored, &header[..HEADER_CRC_AT])?;
-        check_zero(&header[47..48], 47)?;
-        check_zero(&header[ZEROS_AT..HEADER_CRC_AT], ZEROS_AT as u64)?;
-
-        let [metric, entry_layer] = field(header, 30);
-        let Some(metric) = Metric::from_code(metric) else {
-            return Err(GraphFault::Metric { found: metric });
-        };
-        let [choice, code, is_measured] = field(header, 44);
-        let fault = |found| GraphFault::Code { found };
-        let choice = CodeChoice::from_number(choice).ok_or(fault(choice))?;
-        let code = Code::from_number(code).ok_or(fault(code))?;
-        let params = Params {
-            dims: u32::from_le_bytes(field(header, 12)),
-            metric,
-            m: u16::from_le_bytes(field(header, 28)),
-            ef_construction: u32::from_le_bytes(field(header, 24)),
-            seed: u64::from_le_bytes(field(header, 16)),
-            code: choice,
-        };
-        params.validate()?;
-        let rows = u32::from_le_bytes(field(header, 36));
-        // Of how many rows it was chosen cannot be told: some may have left.
-        let has_chosen = choice.is_open(metric) && is_measured == 1 && rows > 0;
-        if !has_chosen && (code != choice.first(metric) || is_measured != 0) {
-            return Err(GraphFault::Chosen { choice, code, is_measured });
-        }
-        Ok(Self {
-            params,
-            code,
-            is_code_measured: has_chosen,
-            entry: (u32::from_le_bytes(field(header, 32)), entry_layer),
-            rows,
-            holes: u32::from_le_bytes(field(header, HOLES_AT)),
-            upper_lists: u32::from_le_bytes(field(header, 40)),
-            len: u64::from_le_bytes(field(header, 48)),
-            body_crc: u32::from_le_bytes(field(header, 56)),
-            calibration: read_calibration(header)?,
-        })
-    }
-
-    /// Where the sections are, once the bytes are known to hold them all.
-    fn layout(&self, bytes: &[u8]) -> Result<Layout, GraphFault> {
-        let layout =
-            Layout::new(&self.params, self.code, self.rows, self.upper_lists, self.holes > 0);
-        if self.len != layout.len {
-            return Err(GraphFault::Length { found: self.len, expected: layout.len });
-        }
-        let found = bytes.len() as u64;
-        if found < layout.len {
-            return Err(GraphFault::Truncated { needed: layout.len, found });
-        }
-        if found > layout.len {
-            return Err(GraphFault::Oversized { expected: layout.len, found });
-        }
-        Ok(layout)
-    }
-}
-
-/// What was measured; `None` if nothing was.
-fn read_calibration(header: &[u8; HEADER_LEN]) -> Result<Option<Calibration>, GraphFault> {
-    let rows = u32::from_le_bytes(field(header, CALIBRATED_AT));
-    let graph_rows = u32::from_le_bytes(field(header, 36));
-    if rows > ROWS_MAX || (1..CALIBRATION_ROWS_MIN).contains(&rows) {
-        return Err(GraphFault::CalibratedRows { found: rows, rows: graph_rows });
-    }
-    let tens = read_readings(header, TENS_AT, rows >= CALIBRATION_ROWS_MIN)?;
-    let hundreds = read_readings(header, HUNDREDS_AT, rows >= HUNDREDS_ROWS_MIN)?;
-    Ok((rows > 0).then_some(Calibration { rows, tens, hundreds }))
-}
-
-/// The readings at `at`, in order, all zero where none were taken.
-fn read_readings<const N: usize>(
-    header: &[u8; HEADER_LEN],
-    at: usize,
-    are_there: bool,
-) -> Result<[u16; N], GraphFault> {
-    if !are_there {
-        check_zero(&header[at..at + 2 * N], at as u64)?;
-    }
-    let readings = std::array::from_fn(|index| u16::from_le_bytes(field(header, at + 2 * index)));
-    let falls = readings.windows(2).position(|pair| pair[0] > pair[1]);
-    falls.map_or(Ok(readings), |index| {
-        let (found, next) = (readings[index], readings[index + 1]);
-        Err(GraphFault::Readings { offset: (at + 2 * index) as u64, found, next })
-    })
-}
-
-fn field<const N: usize>(header: &[u8; HEADER_LEN], at: usize) -> [u8; N] {
-    *header[at..].first_chunk().expect("fields lie within the header")
-}
-
 /// Part of an image that is known to be all there.
 fn section(bytes: &[u8], from: u64, to: u64) -> &[u8] {
     &bytes[in_memory(from)..in_memory(to)]
@@ -283,50 +204,20 @@ fn in_memory(offset: u64) -> usize {
     usize::try_from(offset).expect("not after the end of bytes in memory")
 }
 
-fn check_crc(part: &'static str, stored: u32, bytes: &[u8]) -> Result<(), GraphFault> {
-    let computed = crc32fast::hash(bytes);
-    if stored == computed {
-        return Ok(());
-    }
-    Err(GraphFault::Checksum { part, stored, computed })
-}
-
-/// `bytes` begin at `offset` of the image.
-fn check_zero(bytes: &[u8], offset: u64) -> Result<(), GraphFault> {
-    match bytes.iter().position(|&byte| byte != 0) {
-        Some(at) => Err(GraphFault::Padding { offset: offset + at as u64, found: bytes[at] }),
-        None => Ok(()),
-    }
-}
-
-fn check_params(found: &Params, expected: &Params) -> Result<(), GraphFault> {
-    let fields = |params: &Params| {
-        [
-            ("dims", u64::from(params.dims)),
-            ("metric", u64::from(params.metric.code())),
-            ("m", u64::from(params.m)),
-            ("ef_construction", u64::from(params.ef_construction)),
-            ("seed", params.seed),
-            ("code", u64::from(params.code.number())),
-        ]
-    };
-    for ((field, found), (_, expected)) in fields(found).into_iter().zip(fields(expected)) {
-        if found != expected {
-            return Err(GraphFault::ParamsDiffer { field, found, expected });
-        }
-    }
-    Ok(())
-}
-
 /// The rows that the graph has: of a section that is empty, all.
-fn check_members(header: &Header, section: &[u8]) -> Result<RowSet, GraphFault> {
-    let rows = header.rows;
+fn read_members(header: &Header, section: &[u8]) -> Result<RowSet, GraphFault> {
     if header.holes == 0 {
-        return Ok((0..rows).collect());
+        return Ok((0..header.rows).collect());
     }
     let words = section.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word));
     let members = RowSet::from_words(words.collect());
-    let last = members.last();
+    check_members(header, &members)?;
+    Ok(members)
+}
+
+/// The highest row and the number of holes are those of the header.
+pub(super) fn check_members(header: &Header, members: &RowSet) -> Result<(), GraphFault> {
+    let (rows, last) = (header.rows, members.last());
     if last != rows.checked_sub(1) {
         return Err(GraphFault::LastMember { found: last, rows });
     }
@@ -334,7 +225,7 @@ fn check_members(header: &Header, section: &[u8]) -> Result<RowSet, GraphFault> 
     if found != expected {
         return Err(GraphFault::Holes { found, expected });
     }
-    Ok(members)
+    Ok(())
 }
 
 /// The upper lists of the first row are the first, those of each follow those of the row before it,
@@ -350,22 +241,23 @@ fn check_layers(header: &Header, starts: &Table<u32>) -> Result<(), GraphFault> 
     check_start(header.rows, least, header.upper_lists, header.upper_lists)
 }
 
-/// The codes of holes, in `codes` at `offset` of the image, are zeros.
-fn check_holes(graph: &Graph, codes: &[u8], offset: u64) -> Result<(), GraphFault> {
-    if !graph.has_holes() || codes.is_empty() {
+/// The codes of holes are zeros. Codes stand at `offset` of the image.
+pub(super) fn check_holes(graph: &Graph, offset: u64) -> Result<(), GraphFault> {
+    if !graph.has_holes() || graph.codes.len() == 0 {
         return Ok(());
     }
-    let codes = codes.chunks(graph.code.len_bytes(graph.params.dims));
-    for (row, code) in (0..).zip(codes).filter(|(row, _)| !graph.contains(*row)) {
+    let codes = graph.codes.view();
+    for row in (0..graph.len()).filter(|row| !graph.contains(*row)) {
+        let code = codes.row(row as usize);
         if let Some(at) = code.iter().position(|&byte| byte != 0) {
             let offset = offset + code.len() as u64 * u64::from(row) + at as u64;
-            return Err(GraphFault::HoleCode { row, offset, found: code[at] });
+            return Err(GraphFault::HoleCode { row, offset, found: code[at].cast_unsigned() });
         }
     }
     Ok(())
 }
 
-fn check_start(row: u32, found: u32, least: u32, most: u32) -> Result<(), GraphFault> {
+pub(super) fn check_start(row: u32, found: u32, least: u32, most: u32) -> Result<(), GraphFault> {
     if (least..=most).contains(&found) {
         return Ok(());
     }

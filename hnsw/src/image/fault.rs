@@ -186,6 +186,30 @@ pub enum GraphFault {
         /// As it must be.
         expected_layer: u8,
     },
+    /// A patch of a graph of one code was put upon a graph of another.
+    #[error("graph patch is of code {found}, its graph of {expected}")]
+    PatchCode {
+        /// The code of the patch.
+        found: Code,
+        /// The code of the graph.
+        expected: Code,
+    },
+    /// A patch does not have a row that its graph is to have from then on.
+    #[error("graph patch lacks row {row}, which is new")]
+    PatchLacks {
+        /// The row.
+        row: u32,
+    },
+    /// What a patch says of a row is of no patch.
+    #[error("row {row} at byte {offset} of graph patch: {why}")]
+    Patch {
+        /// The row; `u32::MAX` where that is cut off.
+        row: u32,
+        /// Where, in bytes from the beginning.
+        offset: u64,
+        /// What is wrong with it.
+        why: PatchFault,
+    },
     /// A link that no graph has.
     #[error("row {row} of graph image has on layer {layer} in slot {slot} link {link}: {why}")]
     Link {
@@ -200,6 +224,33 @@ pub enum GraphFault {
         /// What is wrong with it.
         why: LinkFault,
     },
+}
+
+/// What is wrong with a row of a patch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum PatchFault {
+    /// The patch ends before the row does.
+    #[error("cut off")]
+    CutOff,
+    /// It does not come after the row before it.
+    #[error("out of order")]
+    OutOfOrder,
+    /// The graph is to have no such number.
+    #[error("no such row")]
+    OutOfRange,
+    /// It is neither a hole nor a row, with its code or without.
+    #[error("of no kind")]
+    Kind,
+    /// It stands on more layers than there are.
+    #[error("on too many layers")]
+    Layers,
+    /// A list has more links than a list holds.
+    #[error("too many links")]
+    Links,
+    /// It keeps its code, and was not in the graph.
+    #[error("without a code")]
+    NoCode,
 }
 
 /// What is wrong with a link.

@@ -1,8 +1,8 @@
 //! A graph as bytes: the layout of its image, and writing it.
 //!
-//! Reading, which trusts nothing, is in `decode`; what can be wrong with an image in `fault`.
-//! Files, names and durability are other people's. This is the chapter on graphs of
-//! `docs/FORMAT.md`.
+//! The header's fields are `header`'s, what has changed since as bytes `patch`'s. Reading, which
+//! trusts nothing, is in `decode`; what can be wrong with an image in `fault`. Files, names and
+//! durability are other people's. This is the chapter on graphs of `docs/FORMAT.md`.
 //!
 //! All integers are little-endian. `n` is one more than the highest row number, `u` the number of
 //! upper lists, those of holes included. A hole is a number below `n` of no row: its lists are
@@ -55,29 +55,23 @@
 
 mod decode;
 mod fault;
+mod header;
+mod patch;
 
-use crate::calibration::{Calibration, HUNDREDS_LEN, TENS_LEN};
 use crate::code::Code;
-use crate::graph::{Graph, NO_ROW};
+use crate::graph::Graph;
 use crate::params::Params;
+use header::{HEADER_LEN, Kind};
 
-pub use fault::{GraphFault, LinkFault};
+pub use decode::GraphReader;
+pub use fault::{GraphFault, LinkFault, PatchFault};
+pub use patch::Patch;
 
-/// The first bytes of every image.
-const MAGIC: [u8; 8] = *b"GANNETGR";
-/// The only version there is.
-const VERSION: u32 = 1;
-const HEADER_LEN: usize = 128;
-/// Where the checksum of the header stands, and what it covers.
-const HEADER_CRC_AT: usize = HEADER_LEN - 4;
-/// Where the calibration stands: its rows, then its readings.
-const CALIBRATED_AT: usize = 60;
-const TENS_AT: usize = CALIBRATED_AT + 4;
-const HUNDREDS_AT: usize = TENS_AT + 2 * TENS_LEN;
-const HOLES_AT: usize = HUNDREDS_AT + 2 * HUNDREDS_LEN;
-const ZEROS_AT: usize = HOLES_AT + 4;
 /// Sections begin at multiples of this.
 const SECTION_ALIGN: usize = 64;
+
+/// Most bytes that are written at a time.
+const PIECE_LEN: usize = 64 << 10;
 
 const _: () = assert!(HEADER_LEN.is_multiple_of(SECTION_ALIGN));
 
@@ -174,43 +168,12 @@ impl Graph {
             Ok(()) => {}
             Err(never) => match never {},
         }
-        write(&self.header(crc.finalize()))?;
+        write(&self.header(Kind::Image, self.encoded_len(), 0, crc.finalize()))?;
         self.for_body(write)
-    }
-
-    fn header(&self, body_crc: u32) -> [u8; HEADER_LEN] {
-        let mut header = [0; HEADER_LEN];
-        let entry = self.entry.map_or((NO_ROW, 0), |entry| (entry.row, entry.layer));
-        let mut put = |at: usize, bytes: &[u8]| header[at..at + bytes.len()].copy_from_slice(bytes);
-        put(0, &MAGIC);
-        put(8, &VERSION.to_le_bytes());
-        put(12, &self.params.dims.to_le_bytes());
-        put(16, &self.params.seed.to_le_bytes());
-        put(24, &self.params.ef_construction.to_le_bytes());
-        put(28, &self.params.m.to_le_bytes());
-        put(30, &[self.params.metric.code(), entry.1]);
-        put(32, &entry.0.to_le_bytes());
-        put(36, &self.len().to_le_bytes());
-        put(40, &self.upper_lists().to_le_bytes());
-        let choice = self.params.code.number();
-        put(44, &[choice, self.code.number(), self.is_code_measured.into()]);
-        put(48, &self.layout().len.to_le_bytes());
-        put(56, &body_crc.to_le_bytes());
-        if let Some(Calibration { rows, tens, hundreds }) = &self.calibration {
-            put(CALIBRATED_AT, &rows.to_le_bytes());
-            for (reading, at) in tens.iter().chain(hundreds).zip((TENS_AT..).step_by(2)) {
-                put(at, &reading.to_le_bytes());
-            }
-        }
-        put(HOLES_AT, &(self.len() - self.count()).to_le_bytes());
-        let crc = crc32fast::hash(&header[..HEADER_CRC_AT]);
-        header[HEADER_CRC_AT..].copy_from_slice(&crc.to_le_bytes());
-        header
     }
 
     /// The sections, each filled up with zeros to the next one.
     fn for_body<E>(&self, write: &mut impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
-        const PIECE_LEN: usize = 64 << 10;
         let mut piece = Vec::new();
         for section in [&self.upper_starts, &self.base, &self.upper] {
             let mut len = 0;

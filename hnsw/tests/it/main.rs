@@ -13,6 +13,7 @@ mod filter;
 mod image;
 mod image_hostile;
 mod order;
+mod patches;
 mod real;
 mod recall;
 mod removal;

@@ -72,7 +72,11 @@ pub(crate) fn shuffled(random: &mut Random, mut rows: Vec<u32>) -> Vec<u32> {
 }
 
 /// Some of `rows`, at most so many, in order.
-fn some_of(random: &mut Random, rows: impl Iterator<Item = u32>, most: usize) -> Vec<u32> {
+pub(crate) fn some_of(
+    random: &mut Random,
+    rows: impl Iterator<Item = u32>,
+    most: usize,
+) -> Vec<u32> {
     let mut some = shuffled(random, rows.collect());
     some.truncate(most);
     some.sort_unstable();

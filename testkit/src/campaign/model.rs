@@ -15,6 +15,8 @@ pub(super) const KEYSPACE: &str = "keys";
 const SHARED_KEY: &str = "shared";
 /// The vector that every insert replaces.
 const SHARED_ID: u64 = 7;
+/// Rows of an import.
+const IMPORT_ROWS: u64 = 200;
 /// Values span sectors, so that a batch can be torn.
 const VALUE_LEN_BYTES: usize = 700;
 
@@ -48,6 +50,12 @@ impl Model {
                 }
                 batch.put(SHARED_KEY, attempt);
                 batch.put(&format!("insert-{attempt}"), attempt);
+            }
+            Op::Import => {
+                batch.create_collection();
+                for row in 0..IMPORT_ROWS {
+                    batch.upsert(1000 * (attempt + 1) + row, attempt);
+                }
             }
             Op::Put | Op::Buffered => {
                 batch.put(SHARED_KEY, attempt);

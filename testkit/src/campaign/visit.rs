@@ -138,7 +138,9 @@ impl Life<'_> {
                     self.note(step, Some(self.all_sure()));
                 }
                 Op::Beside | Op::Compact => self.beside(&db, op, step)?,
-                Op::Insert | Op::Put | Op::Delete | Op::Buffered => self.commit(&db, op, step)?,
+                Op::Insert | Op::Import | Op::Put | Op::Delete | Op::Buffered => {
+                    self.commit(&db, op, step)?;
+                }
             }
         }
         if !ops.is_empty() {

@@ -9,6 +9,9 @@ pub enum Op {
     /// A batch that makes the collection if need be, inserts three vectors, replaces a fourth, and
     /// puts two keys.
     Insert,
+    /// A batch that makes the collection if need be and inserts as many vectors as it takes for a
+    /// checkpoint to write what a later batch changes in their graph as a patch.
+    Import,
     /// A batch of two puts, one over a key that other operations write too.
     Put,
     /// A batch that deletes two keys and a vector, as far as there are any.
@@ -32,7 +35,7 @@ pub enum Op {
 
 impl Op {
     /// Those that every short workload is made of: all but `Optimize` and `Compact`, which write
-    /// what a checkpoint writes.
+    /// what a checkpoint writes, and `Import`, which takes long.
     pub const ALL: [Self; 8] = [
         Self::Insert,
         Self::Put,
@@ -47,6 +50,7 @@ impl Op {
     const fn text(self) -> &'static str {
         match self {
             Self::Insert => "insert",
+            Self::Import => "import",
             Self::Put => "put",
             Self::Delete => "delete",
             Self::Buffered => "buffered",
@@ -97,6 +101,7 @@ impl Workload {
             "insert,beside,delete,checkpoint,close",
             "insert,checkpoint,optimize,insert,optimize,delete,optimize,close",
             "insert,insert,compact,delete,compact,insert,compact,close",
+            "import,checkpoint,delete,checkpoint,delete,insert,beside,close",
             "insert,tend,insert,tend,insert,insert,put,tend,put",
             "buffered,insert,buffered,insert,buffered,buffered,insert,buffered",
             "insert,insert,insert,insert,insert,buffered,buffered,close",
@@ -123,7 +128,7 @@ impl FromStr for Workload {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let op = |text: &str| {
-            let mut all = Op::ALL.into_iter().chain([Op::Optimize, Op::Compact]);
+            let mut all = Op::ALL.into_iter().chain([Op::Optimize, Op::Compact, Op::Import]);
             let found = all.find(|op| op.text() == text);
             found.ok_or_else(|| format!("`{text}` is not an operation"))
         };

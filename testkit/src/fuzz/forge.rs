@@ -157,7 +157,8 @@ pub(super) fn mend_slot(slot: &mut [u8]) {
     put(slot, 8, &sum.to_le_bytes());
 }
 
-/// Makes both checksums of the image of a graph match, if it is long enough to have them.
+/// Makes both checksums of the image of a graph match, or of a patch upon one, if it is long enough
+/// to have them.
 pub(super) fn mend_image(image: &mut [u8]) {
     const HEADER_LEN: usize = 128;
     if image.len() < HEADER_LEN {

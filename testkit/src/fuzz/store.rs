@@ -87,7 +87,7 @@ impl Store {
         let number = u64_at(root, slot + MANIFEST_AT);
         let manifest = FileName::new(&format!("manifest-{number:010}")).expect("valid");
         let body = &Sealed::of(&files.0[&manifest]).sections[0];
-        let kinds = ["rows-", "dead-", "graph-", "table-"];
+        let kinds = ["rows-", "dead-", "graph-", "table-", "patch-"];
         let is_sealed = |name: &FileName| kinds.iter().any(|kind| name.as_str().starts_with(kind));
         let places = |(name, bytes): (&FileName, &Vec<u8>)| {
             let reference = reference(name, bytes);
@@ -111,7 +111,9 @@ impl Store {
         for (index, (name, places)) in self.named.iter().enumerate() {
             let mut sealed = Sealed::of(&self.files.0[name]);
             let bytes = changed(&mut sealed, about(index), |sealed| {
-                if name.as_str().starts_with("graph-") && flags & HAS_BAD_IMAGES == 0 {
+                let is_of_graph =
+                    ["graph-", "patch-"].iter().any(|kind| name.as_str().starts_with(kind));
+                if is_of_graph && flags & HAS_BAD_IMAGES == 0 {
                     mend_image(&mut sealed.sections[0]);
                 }
             });

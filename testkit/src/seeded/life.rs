@@ -228,7 +228,7 @@ impl Life {
                 // A refusal that names nothing helps nobody, and one that writes may harm.
                 let names = told(&error);
                 let is_named =
-                    ["root", "log-", "manifest-", "rows-", "table-", "graph-", "dead-", "ids-"]
+                    ["root", "log-", "manifest-", "rows-", "table-", "graph-", "patch-", "dead-"]
                         .iter()
                         .any(|kind| names.contains(kind));
                 if !is_named {
@@ -241,6 +241,12 @@ impl Life {
             }
             Err(error) => return Err(format!("it does not open: {}", told(&error))),
         };
+        if let Some(action) = db.recovery_report().index_actions.first()
+            && !self.may_fail
+            && !self.is_damaged
+        {
+            return Err(format!("nothing is damaged, and yet: {action}"));
+        }
         let model = Model::of(&db)?;
         let shown = self.history.settle(&model, left)?;
         self.history.at(db.recovery_report().end_lsn)?;
