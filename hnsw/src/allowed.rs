@@ -38,6 +38,25 @@ impl Allowed<'_> {
             Self::AllBut(rows) => len - rows.count_below(len),
         }
     }
+
+    /// Which of the 64 rows from 64 times `word` on it allows, as a word of a [`RowSet`] has them.
+    #[must_use]
+    pub fn bits(self, word: u32) -> u64 {
+        let (words, flip) = self.words();
+        words.get(word as usize).copied().unwrap_or(0) ^ flip
+    }
+}
+
+impl<'a> Allowed<'a> {
+    /// Words, of which the last is followed by zeros, and all ones where they say which rows are
+    /// not allowed.
+    fn words(self) -> (&'a [u64], u64) {
+        match self {
+            Self::All => (&[], !0),
+            Self::Only(rows) => (rows.words(), 0),
+            Self::AllBut(rows) => (rows.words(), !0),
+        }
+    }
 }
 
 /// The rows of a graph that pass, as bits.
@@ -56,11 +75,7 @@ pub(crate) struct Passing<'a> {
 
 impl<'a> Passing<'a> {
     pub(crate) fn new(allowed: Allowed<'a>, graph: &'a Graph) -> Self {
-        let (words, flip): (&[u64], u64) = match allowed {
-            Allowed::All => (&[], !0),
-            Allowed::Only(rows) => (rows.words(), 0),
-            Allowed::AllBut(rows) => (rows.words(), !0),
-        };
+        let (words, flip) = allowed.words();
         let (len, total) = (graph.len(), graph.count());
         let members = graph.has_holes().then(|| graph.members().words());
         let mut passing = Self { words, flip, members, len, count: allowed.count(len), total };

@@ -111,12 +111,8 @@ impl RowSet {
 
     /// The rows, in order. Cost: a step a word, and one a row.
     pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
-        (0_u32..).zip(&self.words).flat_map(|(index, &word)| {
-            let some = |rest: u64| Some(rest).filter(|rest| *rest != 0);
-            let rest = std::iter::successors(some(word), move |rest| some(rest & (rest - 1)));
-            let bits = rest.map(u64::trailing_zeros);
-            bits.map(move |bit| 64 * index + bit)
-        })
+        let words = (0_u32..).zip(&self.words);
+        words.flat_map(|(index, &word)| bits(word).map(move |bit| 64 * index + bit))
     }
 
     /// Bytes it holds on the heap.
@@ -124,6 +120,12 @@ impl RowSet {
     pub fn memory_bytes(&self) -> usize {
         self.words.capacity() * size_of::<u64>()
     }
+}
+
+/// The numbers of the bits of a word that are set, in order.
+pub(crate) fn bits(word: u64) -> impl Iterator<Item = u32> {
+    let some = |rest: u64| Some(rest).filter(|rest| *rest != 0);
+    std::iter::successors(some(word), move |rest| some(rest & (rest - 1))).map(u64::trailing_zeros)
 }
 
 impl FromIterator<u32> for RowSet {

@@ -61,7 +61,7 @@ impl<V: Deref<Target = [u8]> + Send + Sync> Collection<V> {
             return Vec::new();
         }
         let words = (0_u32..).zip(self.joining.words());
-        let allowed = words.map(|(word, bits)| (word, bits & allowed_bits(allowed, word)));
+        let allowed = words.map(|(word, bits)| (word, bits & allowed.bits(word)));
         let mut waiting: Vec<Waiting> = {
             let sketches = self.sketches.0.read();
             let some = allowed.filter(|(_, bits)| *bits != 0);
@@ -102,15 +102,5 @@ impl<V: Deref<Target = [u8]> + Send + Sync> Collection<V> {
             waiting.sketch = Some(Arc::clone(sketch));
         }
         self.sketches.0.write().extend(made);
-    }
-}
-
-/// Which of 64 rows are allowed.
-fn allowed_bits(allowed: Allowed<'_>, word: u32) -> u64 {
-    let bits = |rows: &RowSet| rows.words().get(word as usize).copied().unwrap_or(0);
-    match allowed {
-        Allowed::All => u64::MAX,
-        Allowed::Only(rows) => bits(rows),
-        Allowed::AllBut(rows) => !bits(rows),
     }
 }

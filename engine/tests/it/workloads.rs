@@ -12,7 +12,7 @@ use std::ops::ControlFlow;
 
 /// The row that every insert replaces, and one more than the highest row of all.
 const SHARED_ROW: u64 = 7;
-const ROWS: u64 = 100;
+const ROWS: u64 = 400;
 
 /// The batch of an operation, the contents after it in `contents`. `attempt` is another one for
 /// every batch of a workload.
@@ -29,6 +29,12 @@ fn batch(contents: &mut Contents, op: Op, attempt: u64) -> WriteBatch {
             contents.upsert(&mut batch, SHARED_ROW, vector(500 + attempt));
             contents.put(&mut batch, "shared", &value);
             contents.put(&mut batch, &format!("insert-{attempt}"), &value);
+        }
+        Op::Import => {
+            batch.create_collection("c", params(Metric::L2));
+            for id in 200..ROWS {
+                contents.upsert(&mut batch, id, vector(id));
+            }
         }
         Op::Put | Op::Buffered => {
             contents.put(&mut batch, "shared", &value);
@@ -93,7 +99,7 @@ fn run(disk: &impl Disk, workload: &Workload) {
                 db = reopened(&contents);
             }
             Op::Tend => db.tend().unwrap(),
-            Op::Insert | Op::Put | Op::Delete | Op::Buffered => {
+            Op::Insert | Op::Import | Op::Put | Op::Delete | Op::Buffered => {
                 let is_buffered = op == Op::Buffered;
                 let durability =
                     if is_buffered { Durability::Buffered } else { Durability::Strict };

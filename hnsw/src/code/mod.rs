@@ -14,7 +14,7 @@ mod mean;
 mod packed;
 mod rotation;
 mod sq4;
-mod sq8;
+pub(crate) mod sq8;
 #[cfg(test)]
 mod tests;
 

@@ -17,8 +17,8 @@ use crate::metric::Metric;
 use crate::space::Aim;
 
 /// Multiples go from minus this to this.
-const MOST: f32 = 127.0;
-/// The same of a query.
+pub(crate) const MOST: f32 = 127.0;
+/// The same of a query, at most.
 const WORD_MOST: f32 = 32_767.0;
 
 /// Writes the code of a rotated vector, of which `scale` times its length is the length.
@@ -93,17 +93,22 @@ impl Form for Sq8 {
     }
 }
 
+/// The largest multiple that a query may have of its step, where no sum of products with codes is
+/// to be beyond 32 bits: what rounding adds stays below the twentieth that is left. `largest` is
+/// its largest component.
+#[inline(always)]
+pub(crate) fn query_most(query: &[f32], largest: f32) -> f32 {
+    let magnitude: f32 = query.iter().map(|component| component.abs()).sum();
+    WORD_MOST.min(0.95 * 2_147_483_647.0 / MOST * (largest / magnitude))
+}
+
 /// Aims at the query that `aim` has rotated: as [`encode`], in finer steps.
 #[expect(clippy::cast_possible_truncation, reason = "rounded numbers of at most 32,767")]
 #[inline(always)]
 fn aim_at(scale: f32, aim: &mut Aim) {
     let rotated = &aim.floats;
     let largest = largest(rotated);
-    let magnitude: f32 = rotated.iter().map(|component| component.abs()).sum();
-    // So that no sum of products with codes is beyond 32 bits: what rounding adds stays below the
-    // twentieth that is left.
-    let most = WORD_MOST.min(0.95 * 2_147_483_647.0 / MOST * (largest / magnitude));
-    let factor = if largest > 0.0 { most / largest } else { 0.0 };
+    let factor = if largest > 0.0 { query_most(rotated, largest) / largest } else { 0.0 };
     aim.words.clear();
     aim.words.extend(rotated.iter().map(|component| rounded(component * factor) as i16));
     aim.words.resize(rotated.len().next_multiple_of(BLOCK), 0);

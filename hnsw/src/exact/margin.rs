@@ -135,26 +135,10 @@ fn nearest_float(value: f64) -> f32 {
 mod tests {
     use super::super::batch::block_components;
     use super::*;
+    use crate::exact::tests::hostile_pairs;
     use crate::kernel::tests::Random;
     use crate::kernel::tile::{Lanes, STEP, Sums, TILE_ROWS, Tile};
     use crate::{Isa, Kernel};
-
-    type Component = fn(&mut Random) -> f32;
-
-    const COMPONENTS: [(&str, Component); 9] = [
-        ("unit", Random::unit),
-        ("bytes", |r| (r.unit() * 255.0).abs().round()),
-        ("far from zero", |r| 1000.0 + r.unit() / 64.0),
-        ("subnormal", |r| r.unit() * f32::MIN_POSITIVE),
-        ("products subnormal", |r| r.unit() * 1e-22),
-        ("large", |r| r.unit() * 1e17),
-        ("overflowing", |r| r.unit() * f32::MAX),
-        ("zeros", |r| if r.next() & 1 == 0 { 0.0 } else { -0.0 }),
-        ("all magnitudes", |r| {
-            let exponent = i32::try_from(r.next() % 120).expect("small") - 60;
-            r.unit() * 2f32.powi(exponent)
-        }),
-    ];
 
     const STRIDES: [usize; 7] = [16, 32, 128, 256, 272, 784, 2048];
 
@@ -182,30 +166,12 @@ mod tests {
 
     #[test]
     fn a_row_at_the_bound_itself_is_never_passed_over() {
-        let mut random = Random(0x6d61_7267_696e);
-        for (name, component) in COMPONENTS {
-            for (other_name, other) in COMPONENTS {
-                for stride in STRIDES {
-                    let query: Vec<f32> = (0..stride).map(|_| component(&mut random)).collect();
-                    let far: Vec<f32> = (0..stride).map(|_| other(&mut random)).collect();
-                    let opposite: Vec<f32> = query.iter().map(|q| -q).collect();
-                    let near: Vec<f32> = query.iter().map(|q| q.next_up()).collect();
-                    for (metric, isa) in Metric::ALL
-                        .into_iter()
-                        .flat_map(|m| Isa::available().into_iter().map(move |i| (m, i)))
-                    {
-                        for row in [&far, &query, &opposite, &near] {
-                            let distance = Kernel::new(isa, metric).distance(&query, row);
-                            let distance = if distance.is_nan() { f32::INFINITY } else { distance };
-                            assert!(
-                                stays(isa, margin(metric, stride), &query, row, distance),
-                                "{name} and {other_name}: {metric} of {stride} on {isa:?}",
-                            );
-                        }
-                    }
-                }
-            }
-        }
+        hostile_pairs(0x6d61_7267_696e, &STRIDES, |kernel, query, row, told| {
+            let (isa, margin) = (kernel.isa(), margin(kernel.metric(), query.len()));
+            let distance = kernel.distance(query, row);
+            let distance = if distance.is_nan() { f32::INFINITY } else { distance };
+            assert!(stays(isa, margin, query, row, distance), "{told}");
+        });
     }
 
     #[test]

@@ -7,6 +7,8 @@ mod margin;
 mod nearest;
 mod scan;
 mod sketch;
+#[cfg(test)]
+mod tests;
 
 use std::ops::Range;
 

@@ -13,18 +13,16 @@
 
 use super::nearest::Nearest;
 use super::padded;
+use crate::code::sq8::{MOST, query_most};
 use crate::code::{largest, rounded};
 use crate::kernel::{Isa, Kernel, Simd, Task};
 use crate::key::Neighbor;
 use crate::metric::Metric;
 use crate::rows::Rows;
+use crate::rowset::bits;
 
 /// Rows of a sketch: the bits of a word.
 const ROWS: u32 = u64::BITS;
-/// A vector's integers go from minus this to this.
-const MOST: f32 = 127.0;
-/// The same of a query's.
-const WORD_MOST: f32 = 32_767.0;
 /// A vector of no larger component is sketched as zeros.
 const LARGEST_MIN: f32 = 1e-30;
 /// Lengths of no larger product have products that cannot overflow.
@@ -153,11 +151,8 @@ impl Query {
     /// Of a stride of floats.
     #[expect(clippy::cast_precision_loss, reason = "at most 2^16")]
     fn new(metric: Metric, query: &[f32]) -> Self {
-        let magnitude: f32 = query.iter().map(|component| component.abs()).sum();
-        // So that no sum of products with bytes is beyond 32 bits: what rounding adds stays below
-        // the twentieth that is left.
         let largest = largest(query);
-        let most = WORD_MOST.min(0.95 * 2_147_483_647.0 / MOST * (largest / magnitude));
+        let most = query_most(query, largest);
         let step = if most >= 1.0 { step(query, most) } else { 0.0 };
         let factor = if step > 0.0 { most / largest } else { 0.0 };
         #[expect(clippy::cast_possible_truncation, reason = "at most 32,767")]
@@ -261,12 +256,6 @@ pub fn exact_beside(
     out.extend(nearest.into_sorted().iter().map(|key| key.neighbor()));
 }
 
-/// The numbers of the bits that are set, in order.
-fn bits(word: u64) -> impl Iterator<Item = u32> {
-    let some = |rest: u64| Some(rest).filter(|rest| *rest != 0);
-    std::iter::successors(some(word), move |rest| some(rest & (rest - 1))).map(u64::trailing_zeros)
-}
-
 /// Appends to `ids` the rows that a sketch does not rule out.
 struct Sift<'a> {
     query: &'a Query,
@@ -305,25 +294,9 @@ impl Task for Sift<'_> {
 mod tests {
     use super::*;
     use crate::exact::exact;
+    use crate::exact::tests::hostile_pairs;
     use crate::kernel::tests::Random;
     use crate::rowset::RowSet;
-
-    type Component = fn(&mut Random) -> f32;
-
-    const COMPONENTS: [(&str, Component); 9] = [
-        ("unit", Random::unit),
-        ("bytes", |r| (r.unit() * 255.0).abs().round()),
-        ("far from zero", |r| 1000.0 + r.unit() / 64.0),
-        ("subnormal", |r| r.unit() * f32::MIN_POSITIVE),
-        ("products subnormal", |r| r.unit() * 1e-22),
-        ("large", |r| r.unit() * 1e17),
-        ("overflowing", |r| r.unit() * f32::MAX),
-        ("zeros", |r| if r.next() & 1 == 0 { 0.0 } else { -0.0 }),
-        ("all magnitudes", |r| {
-            let exponent = i32::try_from(r.next() % 120).expect("small") - 60;
-            r.unit() * 2f32.powi(exponent)
-        }),
-    ];
 
     const STRIDES: [usize; 4] = [16, 32, 272, 784];
 
@@ -343,31 +316,11 @@ mod tests {
 
     #[test]
     fn a_row_at_the_limit_itself_is_never_ruled_out() {
-        let mut random = Random(0x73_6b65_7463_6865);
-        for (name, component) in COMPONENTS {
-            for (other_name, other) in COMPONENTS {
-                for stride in STRIDES {
-                    let query: Vec<f32> = (0..stride).map(|_| component(&mut random)).collect();
-                    let far: Vec<f32> = (0..stride).map(|_| other(&mut random)).collect();
-                    let opposite: Vec<f32> = query.iter().map(|q| -q).collect();
-                    let near: Vec<f32> = query.iter().map(|q| q.next_up()).collect();
-                    for metric in Metric::ALL {
-                        for isa in Isa::available() {
-                            let kernel = Kernel::new(isa, metric);
-                            for row in [&far, &query, &opposite, &near] {
-                                let distance = kernel.distance(&query, row);
-                                let nan = distance.is_nan();
-                                let limit = if nan { f32::INFINITY } else { distance };
-                                assert!(
-                                    stays(kernel, &query, row, limit),
-                                    "{name} and {other_name}: {metric} of {stride} on {isa:?}",
-                                );
-                            }
-                        }
-                    }
-                }
-            }
-        }
+        hostile_pairs(0x73_6b65_7463_6865, &STRIDES, |kernel, query, row, told| {
+            let distance = kernel.distance(query, row);
+            let limit = if distance.is_nan() { f32::INFINITY } else { distance };
+            assert!(stays(kernel, query, row, limit), "{told}");
+        });
     }
 
     #[test]

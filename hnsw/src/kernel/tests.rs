@@ -32,10 +32,12 @@ impl Random {
 type Component = fn(&mut Random) -> f32;
 
 /// Kinds of components, from the ordinary to the hostile.
-const COMPONENTS: [(&str, Component); 7] = [
+pub(crate) const COMPONENTS: [(&str, Component); 9] = [
     ("unit", Random::unit),
     ("bytes", |r| (r.unit() * 255.0).abs().round()),
+    ("far from zero", |r| 1000.0 + r.unit() / 64.0),
     ("subnormal", |r| r.unit() * f32::MIN_POSITIVE),
+    ("products subnormal", |r| r.unit() * 1e-22),
     ("large", |r| r.unit() * 1e17),
     ("overflowing", |r| r.unit() * f32::MAX),
     ("zeros", |r| if r.next() & 1 == 0 { 0.0 } else { -0.0 }),

@@ -1,20 +1,16 @@
-//! Orders of execution of searches, commits, learning, publication of graphs and merges, tried by a
-//! scheduler: `RUSTFLAGS='--cfg shuttle' cargo test -p gannet --test interleavings_index`.
+//! Searches, commits, learning, publication of graphs and merges.
 //!
 //! Who takes hold of what, and when, is tried here. That a state which is held does not change is
 //! not: its pages and chunks are shared by std's `Arc`, and safe code cannot write to them.
 //!
 //! The keeper and the indexer are threads of the scheduler too. They look again after a while for
-//! ever, so that nobody else goes on is a run that is too long. `SHUTTLE_ITERATIONS` and failures
-//! are as in `interleavings.rs`.
+//! ever, so that nobody else goes on is a run that is too long.
 
-#![cfg(shuttle)]
-#![expect(clippy::unwrap_used, reason = "where a test unwraps what is not there it should fail")]
-
+use crate::iterations;
 use gannet::storage::{Op, Storage};
 use gannet::{
-    Answer, CheckpointReport, Clock, CommitError, Config, Database, Durability, Filter, Id, Lsn,
-    Metric, Params, SearchOptions, SeededChance, WriteBatch,
+    Answer, CheckpointReport, CommitError, Config, Database, Durability, Filter, Id, Lsn, Metric,
+    Params, SearchOptions, WriteBatch,
 };
 use gannet_testkit::fault::{Action, Calls, FaultStorage, Rule};
 use gannet_testkit::sim::{SimDisk, SimStorage};
@@ -23,27 +19,10 @@ use shuttle::{MaxSteps, Runner, thread};
 use std::collections::BTreeMap;
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
-
-/// A clock that moves whenever it is looked at.
-#[derive(Debug, Default)]
-struct Ticking(AtomicU64);
-
-impl Clock for Ticking {
-    fn now(&self) -> Duration {
-        Duration::from_millis(self.0.fetch_add(7, Ordering::Relaxed))
-    }
-}
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 fn config(threads: usize) -> Config {
-    let mut config = Config::balanced();
-    config.durability = Durability::Buffered;
-    config.threads = threads;
-    config.segment_bytes = 16 << 10;
-    config.chance = Arc::new(SeededChance::new(1));
-    config.clock = Arc::new(Ticking::default());
-    config
+    crate::config(Durability::Buffered, threads)
 }
 
 fn run(scheduler: impl Scheduler + 'static, test: impl Fn() + Send + Sync + 'static) {
@@ -58,8 +37,7 @@ fn run(scheduler: impl Scheduler + 'static, test: impl Fn() + Send + Sync + 'sta
 /// Tries random orders, and such as make a few changes of thread where it matters: one of `share`
 /// that are asked for.
 fn try_orders(share: usize, test: impl Fn() + Send + Sync + Clone + 'static) {
-    let asked = std::env::var("SHUTTLE_ITERATIONS").ok().and_then(|n| n.parse().ok());
-    let iterations = asked.unwrap_or(1000_usize).div_ceil(share);
+    let iterations = iterations().div_ceil(share);
     run(RandomScheduler::new(iterations), test.clone());
     run(PctScheduler::new(4, iterations), test);
 }
@@ -239,6 +217,21 @@ fn read<S: Storage>(db: &Database<S>, pairs: &[Pair; 2]) -> Vec<Seen> {
     [&ways, &ways].into_iter().flatten().map(|way| look(db, pairs, way)).collect()
 }
 
+type Writers = [thread::JoinHandle<Vec<Lsn>>; 2];
+
+/// Has each pair live its life, and somebody look.
+fn write_and_read<S: Storage>(
+    db: &Arc<Database<S>>,
+    pairs: &Arc<[Pair; 2]>,
+) -> (Writers, thread::JoinHandle<Vec<Seen>>) {
+    let writers = [0, 1].map(|writer| {
+        let (db, pairs) = (Arc::clone(db), Arc::clone(pairs));
+        thread::spawn(move || pairs[writer].live(&db))
+    });
+    let (db, pairs) = (Arc::clone(db), Arc::clone(pairs));
+    (writers, thread::spawn(move || read(&db, &pairs)))
+}
+
 /// Everything is seen at one moment, and no moment before one that was seen.
 fn check_order(commits: &[Vec<Lsn>], seen: Vec<Seen>) {
     let mut order: Vec<(Lsn, usize)> = Vec::new();
@@ -277,14 +270,7 @@ fn a_search_sees_one_state_while_graphs_learn() {
         let db = Arc::new(Database::open(disk.open().unwrap(), config(2)).unwrap());
         stock(&db);
         let pairs = Pair::two();
-        let writers = [0, 1].map(|writer| {
-            let (db, pairs) = (Arc::clone(&db), Arc::clone(&pairs));
-            thread::spawn(move || pairs[writer].live(&db))
-        });
-        let reader = {
-            let (db, pairs) = (Arc::clone(&db), Arc::clone(&pairs));
-            thread::spawn(move || read(&db, &pairs))
-        };
+        let (writers, reader) = write_and_read(&db, &pairs);
         let commits = writers.map(|writer| writer.join().unwrap());
         check_order(&commits, reader.join().unwrap());
         wait_until_learnt(&db);
@@ -305,14 +291,7 @@ fn a_merge_beside_searches_commits_and_learning_loses_nothing_and_revives_nothin
         let disk = worn.snapshot();
         let db = Arc::new(Database::open(disk.open().unwrap(), config(2)).unwrap());
         let pairs = Pair::two();
-        let writers = [0, 1].map(|writer| {
-            let (db, pairs) = (Arc::clone(&db), Arc::clone(&pairs));
-            thread::spawn(move || pairs[writer].live(&db))
-        });
-        let reader = {
-            let (db, pairs) = (Arc::clone(&db), Arc::clone(&pairs));
-            thread::spawn(move || read(&db, &pairs))
-        };
+        let (writers, reader) = write_and_read(&db, &pairs);
         let merger = {
             let db = Arc::clone(&db);
             thread::spawn(move || {

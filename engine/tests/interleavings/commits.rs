@@ -1,50 +1,18 @@
-//! Orders of execution of commits, tickets, syncs, checkpoints, rotation and readers, tried by a
-//! scheduler: `RUSTFLAGS='--cfg shuttle' cargo test -p gannet --test interleavings`.
-//!
-//! A thread that nobody wakes is a deadlock, which the scheduler reports. `SHUTTLE_ITERATIONS` says
-//! how many orders are tried for each test; a failure prints the order, which
-//! `shuttle::replay` runs again.
+//! Commits, tickets, syncs, checkpoints, rotation and readers.
 
-#![cfg(shuttle)]
-#![expect(clippy::unwrap_used, reason = "where a test unwraps what is not there it should fail")]
-
+use crate::{config, iterations};
 use gannet::storage::{MemStorage, Storage};
-use gannet::{Clock, CommitError, Config, Database, Durability, SeededChance, WriteBatch};
+use gannet::{CommitError, Database, Durability, WriteBatch};
 use gannet_testkit::fault::{Action, Calls, FaultStorage, Rule};
 use gannet_testkit::sim::{CrashPlan, SimDisk};
 use shuttle::thread;
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
-
-/// A clock that moves whenever it is looked at.
-#[derive(Debug, Default)]
-struct Ticking(AtomicU64);
-
-impl Clock for Ticking {
-    fn now(&self) -> Duration {
-        Duration::from_millis(self.0.fetch_add(7, Ordering::Relaxed))
-    }
-}
-
-fn config(durability: Durability) -> Config {
-    let mut config = Config::balanced();
-    config.durability = durability;
-    config.threads = 1;
-    // Two or three commits fill a segment.
-    config.segment_bytes = 16 << 10;
-    config.chance = Arc::new(SeededChance::new(1));
-    config.clock = Arc::new(Ticking::default());
-    config
-}
 
 /// Tries random orders, and such as make a few changes of thread where it matters.
 fn try_orders(test: impl Fn() + Send + Sync + Clone + 'static) {
-    let asked = std::env::var("SHUTTLE_ITERATIONS").ok().and_then(|n| n.parse().ok());
-    let iterations = asked.unwrap_or(1000);
-    shuttle::check_random(test.clone(), iterations);
-    shuttle::check_pct(test, iterations, 4);
+    shuttle::check_random(test.clone(), iterations());
+    shuttle::check_pct(test, iterations(), 4);
 }
 
 /// Two keys with the same value.
@@ -78,7 +46,7 @@ fn seen<S: Storage>(db: &Database<S>, name: &str) -> Option<u64> {
 fn every_commit_is_acknowledged_once_in_one_order() {
     for durability in [Durability::Strict, Durability::Buffered] {
         try_orders(move || {
-            let db = Arc::new(Database::open(MemStorage::new(), config(durability)).unwrap());
+            let db = Arc::new(Database::open(MemStorage::new(), config(durability, 1)).unwrap());
             let writers: Vec<_> = (0..3)
                 .map(|writer| {
                     let db = Arc::clone(&db);
@@ -110,7 +78,7 @@ fn what_is_acknowledged_as_durable_survives_a_power_cut_at_that_moment() {
     try_orders(|| {
         let disk = SimDisk::new();
         let db =
-            Arc::new(Database::open(disk.open().unwrap(), config(Durability::Strict)).unwrap());
+            Arc::new(Database::open(disk.open().unwrap(), config(Durability::Strict, 1)).unwrap());
         let writers: Vec<_> = (0..3)
             .map(|writer| {
                 let (db, disk) = (Arc::clone(&db), disk.clone());
@@ -132,7 +100,7 @@ fn what_is_acknowledged_as_durable_survives_a_power_cut_at_that_moment() {
             .collect();
         for writer in writers {
             let (cut, name, upto, made) = writer.join().unwrap();
-            let after = Database::open(cut.open().unwrap(), config(Durability::Strict)).unwrap();
+            let after = Database::open(cut.open().unwrap(), config(Durability::Strict, 1)).unwrap();
             let end = after.recovery_report().end_lsn;
             assert!(end >= upto, "{upto} was said to be durable, {end} is");
             if upto >= made.last_lsn {
@@ -145,7 +113,8 @@ fn what_is_acknowledged_as_durable_survives_a_power_cut_at_that_moment() {
 #[test]
 fn checkpoints_rotation_syncs_and_readers_beside_commits() {
     try_orders(|| {
-        let db = Arc::new(Database::open(MemStorage::new(), config(Durability::Buffered)).unwrap());
+        let db =
+            Arc::new(Database::open(MemStorage::new(), config(Durability::Buffered, 1)).unwrap());
         db.commit(pair("0", 0)).unwrap();
         let mut threads = Vec::new();
         for writer in 0..2 {
@@ -190,7 +159,7 @@ fn after_a_failure_nothing_is_acknowledged_and_nobody_waits_for_ever() {
     for nth in 1..12 {
         try_orders_few(move || {
             let storage = FaultStorage::new(MemStorage::new());
-            let db = Arc::new(Database::open(storage, config(Durability::Strict)).unwrap());
+            let db = Arc::new(Database::open(storage, config(Durability::Strict, 1)).unwrap());
             db.storage().faults().add(Rule::forever(Calls::Writes, nth, Action::Eio));
             let writers: Vec<_> = (0..3)
                 .map(|writer| {
