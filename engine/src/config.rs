@@ -115,8 +115,8 @@ pub struct Config {
     /// above 0 and below 1.
     pub recall_target: Option<f32>,
     /// Threads of parallel loops (log scan, graph building, checks); 0 means one a core. While
-    /// graphs learn beside commits and nobody waits for it, one fewer than that do, and give way to
-    /// others (Linux: nice 10). 1 means that everything runs on the caller's thread, also what else
+    /// graphs learn beside commits, one fewer than that do, and on Linux only where no other thread
+    /// wants the core, or little else. 1 means that everything runs on the caller's thread, also what else
     /// a thread of the database does: see [`Database::tend`](crate::Database::tend).
     pub threads: usize,
     /// What damage to the log means when the database is opened.

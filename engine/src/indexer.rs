@@ -88,11 +88,6 @@ impl Indexing {
         self.state.lock().is_closing
     }
 
-    /// Whether somebody waits until fewer rows do.
-    pub(crate) fn is_waited_for(&self) -> bool {
-        self.state.lock().waiters > 0
-    }
-
     /// Keeps graphs as they are; `None` if somebody changes them for long.
     pub(crate) fn hold(&self) -> Option<MutexGuard<'_, ()>> {
         self.is_wanted.store(true, Ordering::SeqCst);

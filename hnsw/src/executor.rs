@@ -1,4 +1,5 @@
-//! Where parallel loops run: on the calling thread, or on a pool of named threads.
+//! Where parallel loops run: on the calling thread, on a pool of named threads, or on threads that
+//! give way (`behind`).
 //!
 //! The executor decides when things are computed, never what: `map` gives its answers in index
 //! order, so a loop whose items do not depend on each other has one result on every executor.
@@ -8,6 +9,8 @@ use std::sync::Arc;
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use thiserror::Error;
 
+use crate::behind::Behind;
+
 /// Runs loops whose items are independent of each other. Cloning is cheap and shares the threads.
 #[derive(Clone, Debug, Default)]
 pub enum Executor {
@@ -16,6 +19,8 @@ pub enum Executor {
     Serial,
     /// On the threads of a pool; the caller waits.
     Pool(Arc<rayon::ThreadPool>),
+    /// On threads that give way to others; the caller waits, or helps them.
+    Behind(Behind),
 }
 
 /// Threads that could not be had.
@@ -46,28 +51,29 @@ impl Executor {
         if count == 1 {
             return Ok(Self::Serial);
         }
-        let pool = rayon::ThreadPoolBuilder::new();
-        Self::pool(count, pool.thread_name(|index| format!("gannet-worker-{index}")))
+        if count == 0 {
+            return Err(ExecutorError::NoThreads);
+        }
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(count)
+            .thread_name(|index| format!("gannet-worker-{index}"))
+            .build();
+        let pool = pool.map_err(|source| ExecutorError::Spawn { count, source })?;
+        Ok(Self::Pool(Arc::new(pool)))
     }
 
-    /// A pool of `count` threads, `gannet-behind-0` and so on, for work that nobody waits for. On
-    /// Linux they give way to others that want the core; elsewhere they are threads like others.
+    /// An executor of `count` threads, `gannet-behind-0` and so on, for work that mostly nobody
+    /// waits for. On Linux they compute where no other thread wants the core (`SCHED_IDLE`), and
+    /// where that is never, the caller does; elsewhere they are threads like others.
     ///
     /// # Errors
     /// As [`threads`](Self::threads).
     pub fn behind(count: usize) -> Result<Self, ExecutorError> {
-        let pool = rayon::ThreadPoolBuilder::new();
-        let pool = pool.thread_name(|index| format!("gannet-behind-{index}"));
-        Self::pool(count, pool.start_handler(|_| give_way()))
-    }
-
-    fn pool(count: usize, pool: rayon::ThreadPoolBuilder) -> Result<Self, ExecutorError> {
         if count == 0 {
             return Err(ExecutorError::NoThreads);
         }
-        let pool = pool.num_threads(count).build();
-        let pool = pool.map_err(|source| ExecutorError::Spawn { count, source })?;
-        Ok(Self::Pool(Arc::new(pool)))
+        let behind = Behind::new(count);
+        Ok(Self::Behind(behind.map_err(|source| ExecutorError::Spawn { count, source })?))
     }
 
     /// How many threads work at once.
@@ -76,6 +82,7 @@ impl Executor {
         match self {
             Self::Serial => 1,
             Self::Pool(pool) => pool.current_num_threads(),
+            Self::Behind(behind) => behind.thread_count(),
         }
     }
 
@@ -87,19 +94,8 @@ impl Executor {
         match self {
             Self::Serial => (0..count).map(f).collect(),
             Self::Pool(pool) => pool.install(|| (0..count).into_par_iter().map(f).collect()),
+            Self::Behind(behind) => behind.map(count, f),
         }
-    }
-}
-
-/// The calling thread takes a core from no other that wants one for long.
-fn give_way() {
-    #[cfg(target_os = "linux")]
-    {
-        /// Nine times less of a contended core than others.
-        const NICE: i32 = 10;
-        // A thread of Linux has a priority of its own. Where it may not be changed, searches and
-        // commits are a little slower while much is learnt.
-        let _ = rustix::process::setpriority_process(None, NICE);
     }
 }
 
@@ -110,10 +106,12 @@ mod tests {
     #[test]
     fn answers_come_in_index_order_on_every_executor() {
         for threads in [1, 2, 3, 8] {
-            let exec = Executor::threads(threads).expect("threads start");
-            assert_eq!(exec.thread_count(), threads);
-            assert_eq!(exec.map(1000, |i| i * i), (0..1000).map(|i| i * i).collect::<Vec<_>>());
-            assert_eq!(exec.map(0, |i| i), Vec::<usize>::new());
+            for start in [Executor::threads, Executor::behind] {
+                let exec = start(threads).expect("threads start");
+                assert_eq!(exec.thread_count(), threads);
+                assert_eq!(exec.map(1000, |i| i * i), (0..1000).map(|i| i * i).collect::<Vec<_>>());
+                assert_eq!(exec.map(0, |i| i), Vec::<usize>::new());
+            }
         }
     }
 
@@ -123,24 +121,6 @@ mod tests {
         for name in exec.map(16, |_| std::thread::current().name().map(str::to_owned)) {
             assert!(name.as_deref().is_some_and(|n| n.starts_with("gannet-worker-")), "{name:?}");
         }
-    }
-
-    /// The priority of a thread is in the 19th field of its line, the 17th after its name.
-    #[test]
-    #[cfg(target_os = "linux")]
-    fn those_behind_give_way_and_the_others_do_not() {
-        let nice = |exec: &Executor| {
-            let of_each = exec.map(64, |_| {
-                let line = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
-                let rest = line.rsplit_once(')').unwrap().1;
-                rest.split_whitespace().nth(16).unwrap().parse::<i32>().unwrap()
-            });
-            *of_each.iter().max().unwrap()
-        };
-        let normal = nice(&Executor::Serial);
-        assert_eq!(nice(&Executor::threads(2).unwrap()), normal);
-        assert_eq!(nice(&Executor::behind(2).unwrap()), normal.max(10));
-        assert_eq!(nice(&Executor::behind(1).unwrap()), normal.max(10));
     }
 
     #[test]

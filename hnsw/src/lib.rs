@@ -51,6 +51,7 @@
 )]
 
 mod allowed;
+mod behind;
 mod build;
 mod calibration;
 mod changed;
@@ -86,6 +87,7 @@ mod visited;
 mod walk;
 
 pub use allowed::Allowed;
+pub use behind::Behind;
 pub use build::{BATCH_ROWS_MAX, BuildScratch, batch_changes, next_batch_end};
 pub use calibration::{CALIBRATION_ROWS_MIN, Calibration};
 pub use changed::Changed;

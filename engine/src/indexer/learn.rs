@@ -24,7 +24,7 @@ pub(crate) struct Asked<'a> {
     pub(crate) install: Duration,
     /// No more than the entries before this one.
     pub(crate) upto: u64,
-    /// On threads that give way, unless somebody waits for it.
+    /// On threads that give way.
     pub(crate) is_behind: bool,
 }
 
@@ -208,11 +208,9 @@ impl<S: Storage> Core<S> {
         now.make_of_rows(self.executor(), |_| ())
     }
 
-    /// Threads for what nobody waits for, or others where somebody does or there are none.
+    /// Threads that give way, or others where there are none.
     fn executor_behind(&self) -> &Executor {
-        let is_waited_for = self.indexing.is_waited_for();
-        let behind = self.workers.behind().ok().filter(|_| !is_waited_for);
-        behind.unwrap_or_else(|| self.executor())
+        self.workers.behind().unwrap_or_else(|_| self.executor())
     }
 
     fn waiting(&self, id: u32) -> Waiting {
