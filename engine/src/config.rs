@@ -116,8 +116,8 @@ pub struct Config {
     pub recall_target: Option<f32>,
     /// Threads of parallel loops (log scan, graph building, checks); 0 means one a core. While
     /// graphs learn beside commits, one fewer than that do, and on Linux only where no other thread
-    /// wants the core, or little else. 1 means that everything runs on the caller's thread, also what else
-    /// a thread of the database does: see [`Database::tend`](crate::Database::tend).
+    /// wants the core, or little else. 1 means that everything runs on the caller's thread, also
+    /// what else a thread of the database does: see [`Database::tend`](crate::Database::tend).
     pub threads: usize,
     /// What damage to the log means when the database is opened.
     pub recovery: RecoveryMode,

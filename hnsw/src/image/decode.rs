@@ -257,7 +257,7 @@ pub(super) fn check_holes(graph: &Graph, offset: u64) -> Result<(), GraphFault> 
     Ok(())
 }
 
-pub(super) fn check_start(row: u32, found: u32, least: u32, most: u32) -> Result<(), GraphFault> {
+fn check_start(row: u32, found: u32, least: u32, most: u32) -> Result<(), GraphFault> {
     if (least..=most).contains(&found) {
         return Ok(());
     }

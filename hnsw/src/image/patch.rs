@@ -24,7 +24,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::PIECE_LEN;
-use super::decode::{GraphReader, check_holes, check_members, check_start};
+use super::decode::{GraphReader, check_holes, check_members};
 use super::fault::{GraphFault, PatchFault};
 use super::header::{HEADER_LEN, Header, Kind, check_params};
 use crate::changed::Changed;
@@ -307,7 +307,15 @@ fn set_layers(
         starts.push(u32::try_from(end).unwrap_or(u32::MAX));
     }
     let found = u32::try_from(end).unwrap_or(u32::MAX);
-    check_start(header.rows, found, header.upper_lists, header.upper_lists)?;
+    if end != u64::from(header.upper_lists) {
+        let expected = header.upper_lists;
+        return Err(GraphFault::Layers {
+            row: header.rows,
+            found,
+            least: expected,
+            most: expected,
+        });
+    }
 
     let first = graph.upper_starts.row(from as usize)[0] as usize;
     graph.upper_starts.truncate(from as usize + 1);
