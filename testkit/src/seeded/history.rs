@@ -14,6 +14,8 @@ pub(super) struct History {
     sure: usize,
     /// Index of the last state that something on disk bears witness to.
     witnessed: usize,
+    /// Index of the state that was shown when it was last opened.
+    opened: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -39,7 +41,7 @@ pub(super) enum Left {
 impl History {
     pub(super) fn new() -> Self {
         let state = State { model: Arc::default(), lsn: Some(0) };
-        Self { states: vec![state], acked: 0, sure: 0, witnessed: 0 }
+        Self { states: vec![state], acked: 0, sure: 0, witnessed: 0, opened: 0 }
     }
 
     /// The contents after the last batch, acknowledged or not.
@@ -77,6 +79,15 @@ impl History {
         self.witnessed = self.witnessed.max(self.upto(upto));
     }
 
+    /// The database was closed in order: all is durable, and has a witness if anything was
+    /// committed since it was opened. Who only reads writes none.
+    pub(super) fn closed(&mut self) {
+        self.synced(Lsn::MAX);
+        if self.acked > self.opened {
+            self.witness(Lsn::MAX);
+        }
+    }
+
     /// Index of the last acknowledged state up to that record.
     fn upto(&self, upto: Lsn) -> usize {
         let is_known = |state: &State| state.lsn.is_some_and(|lsn| lsn <= upto);
@@ -106,7 +117,7 @@ impl History {
         };
         let shown = if found < self.sure { Shown::Earlier } else { Shown::Right };
         self.states.truncate(found + 1);
-        (self.acked, self.sure) = (found, found);
+        (self.acked, self.sure, self.opened) = (found, found, found);
         self.witnessed = self.witnessed.min(found);
         Ok(shown)
     }
@@ -179,6 +190,19 @@ mod tests {
         let other = models[5].draft(&mut SimRng::new(9), 99).after;
         assert!(history.settle(&other, Left::Any).expect_err("never").contains("never was"));
         assert_eq!(history.settle(&models[2], Left::Any), Ok(Shown::Earlier));
+    }
+
+    #[test]
+    fn who_closes_leaves_a_witness_if_anything_was_committed() {
+        let (mut history, models) = history(6, 6);
+        assert_eq!(history.settle(&models[6], Left::Acked), Ok(Shown::Right));
+        history.closed();
+        assert!(history.clone().settle(&models[1], Left::Witnessed).is_ok());
+        let after = Arc::new(models[6].draft(&mut SimRng::new(9), 99).after);
+        history.ack(Arc::clone(&after), 7, false);
+        history.closed();
+        assert!(history.clone().settle(&models[6], Left::Witnessed).is_err());
+        assert!(history.settle(&after, Left::Witnessed).is_ok());
     }
 
     #[test]

@@ -397,8 +397,7 @@ impl Life {
         let is_good = result.is_ok();
         self.take_barrier("close", result, true)?;
         if is_good {
-            self.all_sure();
-            self.history.witness(gannet::Lsn::MAX);
+            self.history.closed();
         }
         Ok(())
     }
