@@ -39,7 +39,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="gannet-filters-", dir=args.work) as work:
         try:
             data = sets.find(args.data, args.set, args.queries)
-            run = Run(args, data, Path(work))
+            run = Run(args, data, Path(work), args.builds or Path(work))
             run.measure()
         except (ToolFailed, sets.Absent) as error:
             print(f"filters.py: {error}", file=sys.stderr)
@@ -60,11 +60,14 @@ def arguments():
     parser.add_argument("--set", default="sift-128-200k", metavar="NAME[:METRIC]")
     parser.add_argument("--shares", type=list_of(float), default=[0.01, 0.1, 1, 10, 50, 90],
                         help="percent of the rows that pass")
+    parser.add_argument("--counts", type=list_of(int), default=[0, 1], help="rows that pass")
     parser.add_argument("--kinds", type=list_of(str), default=["random", "cells"])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--ef", type=list_of(int), default=[10, 16, 24, 32, 48, 64, 96, 128, 256])
     parser.add_argument("--queries", type=int, default=1000, help="the first so many of the set")
     parser.add_argument("--work", type=Path, help="where to put databases, on a disk [TMPDIR]")
+    parser.add_argument("--builds", type=Path,
+                        help="databases of a run before with the same set, or where to leave them")
     parser.add_argument("--json", type=Path, help="everything measured")
     args = parser.parse_args()
     args.gannet = args.gannet.resolve()
@@ -74,8 +77,8 @@ def arguments():
 class Run:
     """The runs over one set; `result` is filled as they end."""
 
-    def __init__(self, args, data, work):
-        self.args, self.data, self.work = args, data, work
+    def __init__(self, args, data, work, builds):
+        self.args, self.data, self.work, self.builds = args, data, work, builds
         self.gannet = gannet.Gannet(args.gannet, None)
         self.has_peer = machine.has_module("qdrant_edge")
         if not self.has_peer:
@@ -114,55 +117,67 @@ class Run:
 
     def measure(self):
         vectors.write_fbin(self.work / "queries.fbin", self.data.queries)
-        vectors.write_ivecs(self.work / "truth.ivecs", self.data.truth)
-        on = child.cores(THREADS) or child.cores(1)
-        self.say("builds")
-        self.gannet.load(self.data, self.work / "database", THREADS, on, [])
-        if self.has_peer:
-            np.savez(self.work / "ranks.npz", **self.ranks)
-            self.peer("build", on)
+        self.build()
         for kind in self.args.kinds:
+            for count in self.args.counts:
+                self.one(kind, count, f"{kind}, {count} rows")
             for share in self.args.shares:
-                self.one(kind, share)
+                count = max(1, round(len(self.base) * share / 100))
+                self.one(kind, count, f"{kind}, {share:g} %")
 
-    def one(self, kind, share):
+    def build(self):
+        """What is to be searched, as far as it is not there from a run before."""
+        on = child.cores(THREADS) or child.cores(1)
+        self.builds.mkdir(exist_ok=True)
+        ours, theirs = self.builds / "database", self.builds / "qdrant"
+        if not ours.exists():
+            self.say("builds: Gannet")
+            self.gannet.load(self.data, ours, THREADS, on, [])
+        if self.has_peer and not theirs.exists():
+            self.say("builds: Qdrant Edge")
+            np.savez(self.work / "ranks.npz", **self.ranks)
+            self.peer("build", on, "--ranks", self.work / "ranks.npz")
+
+    def one(self, kind, count, name):
         """One filter: all rounds of both, in turns."""
-        count = max(1, round(len(self.base) * share / 100))
         passing = np.flatnonzero(self.ranks[kind] < count)
         ids = self.work / "passing.txt"
         ids.write_text("".join(f"{row}\n" for row in passing))
         kth = self.kth(passing)
         rounds = []
         for number in range(self.args.rounds):
-            self.say(f"{kind}, {share:g} %: round {number + 1}")
+            self.say(f"{name}: round {number + 1}")
             rounds.append(self.round(kind, count, ids, kth))
-        self.result["filters"][f"{kind} {share:g}"] = {"rows": count, "rounds": rounds}
+        self.result["filters"][name] = {"rows": count, "rounds": rounds}
 
     def round(self, kind, count, ids, kth):
         one = child.cores(1)
         told = {"load": machine.load()}
-        points, share = self.gannet.search(self.work / "database", self.work, self.args.ef, one,
-                                           "--ids", ids)
+        points, share = self.gannet.search(self.builds / "database", self.work, self.args.ef, one,
+                                           ids=ids)
         told["gannet"] = [gannet.as_point(point) for point in points]
         told["shares"] = {"gannet": share}
         if self.has_peer:
             efs = ",".join(str(ef) for ef in self.args.ef)
             found = self.work / "found.npy"
-            points, share = self.peer("search", one, "--field", kind, "--below", count,
-                                      "--ef", efs, "--ids", found)
+            points, share = self.peer("search", one, "--queries", self.work / "queries.fbin",
+                                      "--field", kind, "--below", count, "--ef", efs,
+                                      "--ids", found)
             for point, rows in zip(points, np.load(found)):
                 point["recall"], point["short"] = self.recall(rows, kth)
             told["qdrant"], told["shares"]["qdrant"] = points, share
         return told
 
     def peer(self, phase, on, *more):
-        command = [sys.executable, "-B", HERE / "qdrant.py", phase, self.work, self.data.base,
-                   self.data.metric]
+        command = [sys.executable, "-B", HERE / "qdrant.py", phase, self.builds / "qdrant",
+                   self.data.base, self.data.metric]
         done = child.run([*command, *more], on)
         return json.loads(done.stdout), done.share()
 
     def kth(self, passing):
         """How far the last is that is to be found, of each query; ties count."""
+        if len(passing) == 0:
+            return np.zeros(len(self.queries))
         rows = self.base[passing]
         last = min(K, len(passing)) - 1
         far = []
@@ -174,6 +189,8 @@ class Run:
     def recall(self, found, kth):
         """Of ids with -1 for none; and how many queries found fewer than there were."""
         wanted = int((found >= 0).sum(1).max())
+        if wanted == 0:
+            return 1.0, 0
         rows = self.base[np.maximum(found, 0)].astype(np.float64)
         far = ((rows - self.queries[:, None, :].astype(np.float64)) ** 2).sum(2)
         hits = (far <= kth[:, None] * (1 + vectors.TIE_TOLERANCE)) & (found >= 0)
@@ -205,7 +222,7 @@ def markdown(result):
         first = told["rounds"][0]["gannet"]
         plan = next((point["plan"] for point in first if point["recall"] >= RECALL), "-")
         cells = (figures.median(part) or "-" for part in (ours, theirs, both))
-        lines.append(f"| {name} % | {told['rows']:,} | {' | '.join(map(str, cells))} | {plan} |")
+        lines.append(f"| {name} | {told['rows']:,} | {' | '.join(map(str, cells))} | {plan} |")
     return "\n".join(lines)
 
 

@@ -46,14 +46,19 @@ class Gannet:
         points = [{"ef": int(ef), "recall": float(r), "qps": float(q)} for ef, r, q in curve]
         return {"seconds": float(built[1]), "points": points, "told": told.splitlines()[0]}
 
-    def search(self, database, work, efs, on, *more, threads=1):
+    def search(self, database, work, efs, on, *more, threads=1, ids=None):
         """Searches with each of `efs`, one query a call unless `more` says otherwise.
 
+        With `ids`, a file, these rows alone; the program then knows the truth itself.
         Returns the answers to each ef, after a warm-up that is not told, and the process's share
         of cores; the ids found at the last ef are in `work/found.ivecs`.
         """
         command = [self.program, "search", "--db", database, "--collection", COLLECTION]
-        command += ["--queries", work / "queries.fbin", "--truth", work / "truth.ivecs", "--k", K]
+        command += ["--queries", work / "queries.fbin", "--k", K]
+        if ids is None:
+            command += ["--truth", work / "truth.ivecs"]
+        else:
+            command += ["--ids", ids]
         # The warm-up is the first measurement.
         command += ["--ef", ",".join(str(ef) for ef in [efs[0], *efs]), "--threads", threads]
         command += ["--out", work / "found.ivecs", "--json", *more]

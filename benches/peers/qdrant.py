@@ -1,7 +1,7 @@
 """One phase of Qdrant Edge, in a process of its own; prints one JSON object.
 
-    qdrant.py build  WORK BASE METRIC                       rows, and the ranks of WORK/ranks.npz
-    qdrant.py search WORK BASE METRIC --field F --below N --ef LIST --ids FILE
+    qdrant.py build  SHARD BASE METRIC --ranks FILE          rows, and their ranks
+    qdrant.py search SHARD BASE METRIC --queries FILE --field F --below N --ef LIST --ids FILE
 
 A filter is a range of an integer of the payload, with an index: the rows whose rank is below N.
 Loading and a warm-up come before anything that is timed.
@@ -28,9 +28,11 @@ THREADS = 2
 def main():
     arguments = argparse.ArgumentParser()
     arguments.add_argument("phase", choices=["build", "search"])
-    arguments.add_argument("work", type=Path)
+    arguments.add_argument("shard", type=Path)
     arguments.add_argument("base")
     arguments.add_argument("metric", choices=["l2", "cosine"])
+    arguments.add_argument("--ranks", type=Path)
+    arguments.add_argument("--queries", type=Path)
     arguments.add_argument("--field")
     arguments.add_argument("--below", type=int)
     arguments.add_argument("--ef", type=lambda text: [int(ef) for ef in text.split(",")])
@@ -42,7 +44,7 @@ def main():
 
 def build(args):
     rows = vectors.as_floats(vectors.open_vectors(args.base), args.metric)
-    ranks = dict(np.load(args.work / "ranks.npz"))
+    ranks = dict(np.load(args.ranks))
     distance = qe.Distance.Euclid if args.metric == "l2" else qe.Distance.Dot
     config = qe.EdgeConfig(
         vectors=qe.EdgeVectorParams(size=rows.shape[1], distance=distance),
@@ -51,9 +53,8 @@ def build(args):
         optimizers=qe.EdgeOptimizersConfig(default_segment_number=1, indexing_threshold=1000,
                                            max_segment_size=4_000_000),
     )
-    path = args.work / "qdrant"
-    path.mkdir()
-    shard = qe.EdgeShard.create(str(path), config)
+    args.shard.mkdir()
+    shard = qe.EdgeShard.create(str(args.shard), config)
     for field in ranks:
         index = qe.UpdateOperation.create_field_index(field, qe.PayloadSchemaType.Integer)
         shard.update(index)
@@ -72,9 +73,9 @@ def build(args):
 
 
 def search(args):
-    queries = vectors.open_vectors(args.work / "queries.fbin")
+    queries = vectors.open_vectors(args.queries)
     queries = [query.tolist() for query in vectors.as_floats(queries, args.metric)]
-    shard = qe.EdgeShard.load(str(args.work / "qdrant"))
+    shard = qe.EdgeShard.load(str(args.shard))
     below = qe.FieldCondition(key=args.field, range=qe.RangeFloat(lt=float(args.below)))
     only = qe.Filter(must=[below])
 

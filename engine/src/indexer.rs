@@ -46,6 +46,8 @@ pub(crate) struct Indexing {
     is_idle: AtomicBool,
     /// Somebody waits for the thread to let go of `one`.
     is_wanted: AtomicBool,
+    /// Somebody searched since a batch was begun.
+    was_searched: AtomicBool,
     /// There is something to learn.
     work: Condvar,
     /// Something was learnt, or will not be.
@@ -77,6 +79,7 @@ impl Indexing {
             retired: Retired::default(),
             is_idle: AtomicBool::new(false),
             is_wanted: AtomicBool::new(false),
+            was_searched: AtomicBool::new(false),
             work: Condvar::new(),
             learnt: Condvar::new(),
             pending_max: pending_max as usize,
@@ -95,6 +98,14 @@ impl Indexing {
         let one = self.one.try_lock_for(HOLD_WAIT);
         self.is_wanted.store(false, Ordering::SeqCst);
         one
+    }
+
+    /// Somebody searches.
+    pub(crate) fn note_search(&self) {
+        // All searches read what few of them write.
+        if !self.was_searched.load(Ordering::Relaxed) {
+            self.was_searched.store(true, Ordering::Relaxed);
+        }
     }
 
     /// A graph took the place of this one.

@@ -1,6 +1,6 @@
 //! The threads of parallel loops, started when the first loop wants them.
 
-use gannet_hnsw::{Executor, ExecutorError};
+use gannet_hnsw::{Behind, Executor, ExecutorError};
 use std::num::NonZeroUsize;
 use std::sync::OnceLock;
 
@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 pub(crate) struct Workers {
     threads: usize,
     executor: OnceLock<Executor>,
-    behind: OnceLock<Executor>,
+    behind: OnceLock<Behind>,
 }
 
 impl Workers {
@@ -28,26 +28,32 @@ impl Workers {
         started(&self.executor, || Executor::threads(self.threads))
     }
 
-    /// Others, which give way to those that somebody waits for, and are one fewer: who commits and
-    /// searches meanwhile has a core. Of one, the calling thread.
+    /// Others, at most `count` at a time, which give way to those that somebody waits for. Of one,
+    /// the calling thread.
     ///
     /// # Errors
     /// The operating system refuses a thread.
-    pub(crate) fn behind(&self) -> Result<&Executor, ExecutorError> {
-        match self.threads {
-            1 => self.executor(),
-            count => started(&self.behind, || Executor::behind(count - 1)),
+    pub(crate) fn behind(&self, count: usize) -> Result<Executor, ExecutorError> {
+        if self.threads == 1 {
+            return Ok(Executor::Serial);
         }
+        let behind = started(&self.behind, || Behind::new(self.threads))?;
+        Ok(Executor::Behind(behind.at_most(count)))
+    }
+
+    /// How many threads there are to be.
+    pub(crate) fn count(&self) -> usize {
+        self.threads
     }
 }
 
-fn started(
-    place: &OnceLock<Executor>,
-    start: impl FnOnce() -> Result<Executor, ExecutorError>,
-) -> Result<&Executor, ExecutorError> {
-    if let Some(executor) = place.get() {
-        return Ok(executor);
+fn started<T>(
+    place: &OnceLock<T>,
+    start: impl FnOnce() -> Result<T, ExecutorError>,
+) -> Result<&T, ExecutorError> {
+    if let Some(threads) = place.get() {
+        return Ok(threads);
     }
-    let executor = start()?;
-    Ok(place.get_or_init(|| executor))
+    let threads = start()?;
+    Ok(place.get_or_init(|| threads))
 }

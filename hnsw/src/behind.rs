@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
-use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use crate::executor::ExecutorError;
 
 /// Threads that are given a core answer many times sooner.
 const ANSWER: Duration = Duration::from_millis(2);
@@ -21,6 +23,8 @@ const STILL: Duration = Duration::from_millis(20);
 pub struct Behind {
     pool: Arc<ThreadPool>,
     question: Arc<Question>,
+    /// How many of the pool's threads compute at once.
+    count: usize,
 }
 
 /// Whether any thread is given a core.
@@ -31,17 +35,33 @@ struct Question {
 }
 
 impl Behind {
-    pub(crate) fn new(count: usize) -> Result<Self, ThreadPoolBuildError> {
+    /// `count` threads, `gannet-behind-0` and so on, for work that mostly nobody waits for. On Linux
+    /// they compute where no other thread wants the core (`SCHED_IDLE`), and where that is never,
+    /// the caller does; elsewhere they are threads like others.
+    ///
+    /// # Errors
+    /// If `count` is 0 or the system refuses the threads.
+    pub fn new(count: usize) -> Result<Self, ExecutorError> {
+        if count == 0 {
+            return Err(ExecutorError::NoThreads);
+        }
         let pool = ThreadPoolBuilder::new()
             .num_threads(count)
             .thread_name(|index| format!("gannet-behind-{index}"))
             .start_handler(|_| give_way())
-            .build()?;
-        Ok(Self { pool: Arc::new(pool), question: Arc::default() })
+            .build()
+            .map_err(|source| ExecutorError::Spawn { count, source })?;
+        Ok(Self { pool: Arc::new(pool), question: Arc::default(), count })
+    }
+
+    /// The same threads, of which at most `count`, and at least one, compute at once.
+    #[must_use]
+    pub fn at_most(&self, count: usize) -> Self {
+        Self { count: count.clamp(1, self.count), ..self.clone() }
     }
 
     pub(crate) fn thread_count(&self) -> usize {
-        self.pool.current_num_threads()
+        self.count
     }
 
     /// Whether a thread answers; one that was asked before and has not answered does not.
@@ -142,6 +162,10 @@ mod tests {
         std::thread::current().name().map(str::to_owned)
     }
 
+    fn is_of_pool(name: &str) -> bool {
+        name.starts_with("gannet-behind-")
+    }
+
     #[test]
     fn its_threads_compute_and_who_waits_does_where_they_stand_still() {
         let behind = Behind::new(1).unwrap();
@@ -155,6 +179,18 @@ mod tests {
             of_pool(name(index))
         });
         assert_ne!(by[0], by[1], "{by:?}");
+    }
+
+    #[test]
+    fn no_more_threads_compute_than_are_asked_for() {
+        let all = Behind::new(3).unwrap();
+        let one = all.at_most(1);
+        assert_eq!([one.thread_count(), all.at_most(9).thread_count()], [1, 3]);
+        let by = one.map_behind(100, name);
+        let mut of_pool: Vec<_> =
+            by.into_iter().flatten().filter(|name| is_of_pool(name)).collect();
+        of_pool.dedup();
+        assert!(of_pool.len() <= 1, "{of_pool:?}");
     }
 
     #[test]
@@ -185,9 +221,9 @@ mod tests {
         let mut has_computed = false;
         while !has_computed {
             for (by, gives_way) in behind.map(64, |index| (name(index), gives_way())) {
-                let is_of_pool = by.is_some_and(|name| name.starts_with("gannet-behind"));
-                assert_eq!(gives_way, is_of_pool);
-                has_computed |= is_of_pool;
+                let by_pool = by.is_some_and(|name| is_of_pool(&name));
+                assert_eq!(gives_way, by_pool);
+                has_computed |= by_pool;
             }
         }
     }

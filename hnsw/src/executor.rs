@@ -62,20 +62,6 @@ impl Executor {
         Ok(Self::Pool(Arc::new(pool)))
     }
 
-    /// An executor of `count` threads, `gannet-behind-0` and so on, for work that mostly nobody
-    /// waits for. On Linux they compute where no other thread wants the core (`SCHED_IDLE`), and
-    /// where that is never, the caller does; elsewhere they are threads like others.
-    ///
-    /// # Errors
-    /// As [`threads`](Self::threads).
-    pub fn behind(count: usize) -> Result<Self, ExecutorError> {
-        if count == 0 {
-            return Err(ExecutorError::NoThreads);
-        }
-        let behind = Behind::new(count);
-        Ok(Self::Behind(behind.map_err(|source| ExecutorError::Spawn { count, source })?))
-    }
-
     /// How many threads work at once.
     #[must_use]
     pub fn thread_count(&self) -> usize {
@@ -106,8 +92,8 @@ mod tests {
     #[test]
     fn answers_come_in_index_order_on_every_executor() {
         for threads in [1, 2, 3, 8] {
-            for start in [Executor::threads, Executor::behind] {
-                let exec = start(threads).expect("threads start");
+            let behind = Executor::Behind(Behind::new(threads).expect("threads start"));
+            for exec in [Executor::threads(threads).expect("threads start"), behind] {
                 assert_eq!(exec.thread_count(), threads);
                 assert_eq!(exec.map(1000, |i| i * i), (0..1000).map(|i| i * i).collect::<Vec<_>>());
                 assert_eq!(exec.map(0, |i| i), Vec::<usize>::new());
@@ -125,7 +111,7 @@ mod tests {
 
     #[test]
     fn no_threads_is_an_error() {
-        for none in [Executor::threads(0), Executor::behind(0)] {
+        for none in [Executor::threads(0), Behind::new(0).map(Executor::Behind)] {
             assert!(matches!(none, Err(ExecutorError::NoThreads)));
         }
     }

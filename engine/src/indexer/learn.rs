@@ -5,6 +5,7 @@ use crate::collection::{Collection, Step};
 use crate::damage::Corruption;
 use crate::database::{Core, ViewOf};
 use crate::error::CheckpointError;
+use crate::sync::Ordering;
 use gannet_hnsw::{BuildScratch, Calibration, Executor, Graph};
 use gannet_storage::Storage;
 use std::ops::{ControlFlow, Deref};
@@ -66,7 +67,7 @@ impl<S: Storage> Core<S> {
                 break;
             };
             let (graph, done) = work.get_or_insert_with(|| (Graph::clone(collection.graph()), 0));
-            let executor = if asked.is_behind { self.executor_behind() } else { self.executor() };
+            let executor = &if asked.is_behind { self.behind() } else { self.executor().clone() };
             match step {
                 Step::Batch { joins, leaves } => {
                     collection.make_of_rows(executor, |rows| {
@@ -208,9 +209,12 @@ impl<S: Storage> Core<S> {
         now.make_of_rows(self.executor(), |_| ())
     }
 
-    /// Threads that give way, or others where there are none.
-    fn executor_behind(&self) -> &Executor {
-        self.workers.behind().unwrap_or_else(|_| self.executor())
+    /// Threads that give way, or others where there are none. One rests where somebody searched
+    /// since the last look, whose next search has its core.
+    fn behind(&self) -> Executor {
+        let was_searched = self.indexing.was_searched.swap(false, Ordering::Relaxed);
+        let count = self.workers.count() - usize::from(was_searched);
+        self.workers.behind(count).unwrap_or_else(|_| self.executor().clone())
     }
 
     fn waiting(&self, id: u32) -> Waiting {

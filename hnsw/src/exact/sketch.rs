@@ -1,8 +1,8 @@
 //! Sketches: rows in a byte a component, and how far each row is from its bytes.
 //!
-//! For rows that are looked at one by one, by many searches: a quarter of the bytes tells for
-//! nearly all of them that they are too far, and the rest is measured. Nothing is lost by it: a row
-//! is passed over only where it is farther than the limit whatever its bytes leave out.
+//! For rows that are looked at one by one, by many searches: some of these bytes tell for nearly
+//! all of them that they are too far, and the rest is measured. Nothing is lost by it: a row is
+//! passed over only where it is farther than the limit whatever its bytes leave out.
 //!
 //! Write `q` and `x` for a query and a row, `a` and `b` for what their integers stand for, and `g`
 //! and `h` for the lengths of `q - a` and `x - b`, which are computed in f64 and rounded up. Then
@@ -10,16 +10,24 @@
 //! of the integers is exact. What a distance itself may be off, as `kernel` computes it, is a share
 //! of the distance (L2), or of `|q| * |x|`, of at most a rounding a component of a lane and some
 //! more; `share` below.
+//!
+//! Bytes are read part by part, a quarter, a quarter and a half, each of all 64 rows in one piece.
+//! The product of what no part has told yet is at most that of its lengths, which rules out most
+//! rows before their second half is read. So that a part is like the whole, it has components from
+//! everywhere.
 
 use super::nearest::Nearest;
 use super::padded;
 use crate::code::sq8::{MOST, query_most};
 use crate::code::{largest, rounded};
+use crate::kernel::prefetch::prefetch;
 use crate::kernel::{Isa, Kernel, Simd, Task};
 use crate::key::Neighbor;
 use crate::metric::Metric;
 use crate::rows::Rows;
 use crate::rowset::bits;
+use std::array::from_fn;
+use std::ops::Range;
 
 /// Rows of a sketch: the bits of a word.
 const ROWS: u32 = u64::BITS;
@@ -29,10 +37,32 @@ const LARGEST_MIN: f32 = 1e-30;
 const PRODUCT_MAX: f64 = f32::MAX as f64 / 256.0;
 /// What computing a bound in f64 may be off, as a share, many times over.
 const SLACK: f64 = 1e-12;
+/// Components that stay together: a stride is a multiple.
+const BLOCK: usize = 16;
+const PARTS: usize = 3;
+/// So many rows before they are compared, their bytes are asked for.
+const AHEAD: usize = 8;
+
+/// The components of each part, in the order of [`blocks`].
+fn parts(stride: usize) -> [Range<usize>; PARTS] {
+    let up_to = |quarters: usize| BLOCK * (quarters * stride / BLOCK).div_ceil(4);
+    [0..up_to(1), up_to(1)..up_to(2), up_to(2)..stride]
+}
+
+/// The blocks of a stride, every fourth of them first.
+fn blocks<T>(stride: &[T]) -> impl Iterator<Item = &[T]> {
+    (0..4).flat_map(|first| stride.chunks(BLOCK).skip(first).step_by(4))
+}
+
+/// The lengths of what is left of integers behind each part, rounded up.
+fn tails(integers: impl Fn(Range<usize>) -> f64, stride: usize) -> [f64; PARTS] {
+    parts(stride).map(|part| integers(part.end..stride).sqrt() * (1.0 + SLACK))
+}
 
 /// 64 rows that follow one another, in a byte a component.
 #[derive(Clone, Debug)]
 pub struct Sketch {
+    /// The first part of each row, then the second of each.
     codes: Vec<i8>,
     terms: Vec<Terms>,
 }
@@ -46,6 +76,8 @@ struct Terms {
     square: f64,
     /// At least the length of what they leave out.
     rest: f64,
+    /// At least the length of its integers behind each part.
+    tails: [f64; PARTS],
 }
 
 impl Sketch {
@@ -56,14 +88,22 @@ impl Sketch {
     /// If there are no such 64 rows.
     #[must_use]
     pub fn new(rows: &Rows<'_>, word: u32, isa: Isa) -> Self {
-        let first = ROWS * word;
-        let (mut codes, mut terms) = (Vec::new(), Vec::new());
-        codes.reserve_exact(ROWS as usize * rows.stride());
-        terms.reserve_exact(ROWS as usize);
-        for row in first..first + ROWS {
-            terms.push(isa.run(Draw { vector: rows.row(row), codes: &mut codes }));
+        let (first, stride) = (ROWS * word, rows.stride());
+        let mut sketch = Self { codes: vec![0; ROWS as usize * stride], terms: Vec::new() };
+        sketch.terms.reserve_exact(ROWS as usize);
+        let (mut codes, mut in_order) = (Vec::with_capacity(stride), Vec::with_capacity(stride));
+        for (index, row) in (first..first + ROWS).enumerate() {
+            codes.clear();
+            in_order.clear();
+            let terms = isa.run(Draw { vector: rows.row(row), codes: &mut codes });
+            blocks(&codes).for_each(|block| in_order.extend_from_slice(block));
+            for part in parts(stride) {
+                sketch.codes[place(&part, index)].copy_from_slice(&in_order[part]);
+            }
+            let squares = |range: Range<usize>| f64::from(squares(&in_order[range]));
+            sketch.terms.push(Terms { tails: tails(squares, stride), ..terms });
         }
-        Self { codes, terms }
+        sketch
     }
 
     /// Bytes it holds on the heap.
@@ -72,10 +112,19 @@ impl Sketch {
         self.codes.capacity() + self.terms.capacity() * size_of::<Terms>()
     }
 
-    fn code(&self, index: usize) -> &[i8] {
-        let len = self.codes.len() / ROWS as usize;
-        &self.codes[index * len..][..len]
+    fn part(&self, part: &Range<usize>, index: usize) -> &[i8] {
+        &self.codes[place(part, index)]
     }
+}
+
+/// Where a part of a row is among the codes of a sketch.
+fn place(part: &Range<usize>, index: usize) -> Range<usize> {
+    let start = ROWS as usize * part.start + index * part.len();
+    start..start + part.len()
+}
+
+fn squares(codes: &[i8]) -> i32 {
+    codes.iter().map(|&code| i32::from(code) * i32::from(code)).sum()
 }
 
 /// Appends the bytes of a row.
@@ -94,10 +143,8 @@ impl Task for Draw<'_> {
         let factor = if step > 0.0 { MOST / largest(vector) } else { 0.0 };
         #[expect(clippy::cast_possible_truncation, reason = "at most 127")]
         codes.extend(vector.iter().map(|component| rounded(component * factor) as i8));
-        let codes = &codes[codes.len() - vector.len()..];
-        let sum: i32 = codes.iter().map(|&code| i32::from(code) * i32::from(code)).sum();
         let rest = rest(vector, codes.iter().map(|&code| f64::from(code)), step);
-        Terms { step, square: step * step * f64::from(sum), rest }
+        Terms { step, square: step * step * f64::from(squares(codes)), rest, tails: [0.0; PARTS] }
     }
 }
 
@@ -133,7 +180,10 @@ pub struct SomeRows<'a> {
 /// A query in integers.
 struct Query {
     metric: Metric,
+    /// In the order of [`blocks`].
     words: Vec<i16>,
+    /// At least the length of the words behind each part.
+    tails: [f64; PARTS],
     step: f64,
     /// The square of the length of what the words stand for.
     square: f64,
@@ -156,21 +206,22 @@ impl Query {
         let step = if most >= 1.0 { step(query, most) } else { 0.0 };
         let factor = if step > 0.0 { most / largest } else { 0.0 };
         #[expect(clippy::cast_possible_truncation, reason = "at most 32,767")]
-        let words = query.iter().map(|component| rounded(component * factor) as i16).collect();
-        let mut made = Self {
+        let words: Vec<i16> =
+            query.iter().map(|component| rounded(component * factor) as i16).collect();
+        let integers = || words.iter().map(|&word| f64::from(word));
+        let squares = |words: &[i16]| words.iter().map(|&word| f64::from(word).powi(2)).sum();
+        let in_order = blocks(&words).flatten().copied().collect::<Vec<_>>();
+        Self {
             metric,
-            words,
+            tails: tails(|range| squares(&in_order[range]), query.len()),
             step,
-            square: 0.0,
-            rest: 0.0,
+            square: step * step * squares(&words),
+            rest: rest(query, integers(), step),
             len: rest(query, query.iter().map(|_| 0.0), 0.0),
             share: 1.02 * f64::from(f32::EPSILON) * (query.len().div_ceil(16) + 8) as f64,
             tiny: 8.0 * query.len() as f64 * f64::from(f32::from_bits(1)),
-        };
-        let integers = || made.words.iter().map(|&word| f64::from(word));
-        made.square = step * step * integers().map(|word| word * word).sum::<f64>();
-        made.rest = rest(query, integers(), step);
-        made
+            words: in_order,
+        }
     }
 
     /// What [`rules_out`](Self::rules_out) is told of the greatest distance that counts.
@@ -186,10 +237,12 @@ impl Query {
         }
     }
 
-    /// Whether a row is farther than that, where `dot` is the product of its integers.
+    /// Whether a row is farther than that, where `dot` is the product of its integers up to the end
+    /// of a part.
     #[inline(always)]
-    fn rules_out(&self, row: &Terms, dot: i32, reach: f64) -> bool {
-        let product = self.step * row.step * f64::from(dot);
+    fn rules_out(&self, row: &Terms, part: usize, dot: i32, reach: f64) -> bool {
+        let most = f64::from(dot) + self.tails[part] * row.tails[part] * (1.0 + SLACK);
+        let product = self.step * row.step * most;
         match self.metric {
             Metric::L2 | Metric::Hamming => {
                 let squares = self.square + row.square;
@@ -272,21 +325,34 @@ impl Task for Sift<'_> {
     fn run<S: Simd>(self, simd: S) {
         let Self { query, some, sketch, limit, ids } = self;
         let reach = query.reach(limit);
-        for first in (0..ROWS as usize).step_by(4) {
-            let four = some.bits >> first & 15;
-            if four == 0 {
-                continue;
-            }
-            let indexes = [first, first + 1, first + 2, first + 3];
-            let dots = simd.dot_codes4(&query.words, indexes.map(|index| sketch.code(index)));
-            for (at, (index, dot)) in indexes.into_iter().zip(dots).enumerate() {
-                let is_some = four >> at & 1 == 1;
-                if is_some && !query.rules_out(&sketch.terms[index], dot, reach) {
-                    let index = u32::try_from(index).expect("at most 64");
-                    ids.push(ROWS * some.word + index);
+        let (mut left, mut count) = ([0; ROWS as usize], 0);
+        for bit in bits(some.bits) {
+            left[count] = bit as usize;
+            count += 1;
+        }
+        let mut dots = [0; ROWS as usize];
+        let parts = parts(query.words.len()).into_iter().enumerate();
+        for (number, part) in parts.filter(|(_, part)| !part.is_empty()) {
+            let (mut kept, words) = (0, &query.words[part.clone()]);
+            for at in (0..count).step_by(4) {
+                let four: [usize; 4] = from_fn(|next| left[(at + next).min(count - 1)]);
+                for &index in left[..count].iter().skip(at + AHEAD).take(4) {
+                    prefetch(sketch.part(&part, index));
+                }
+                let codes = four.map(|index| sketch.part(&part, index));
+                let more = simd.dot_codes4(words, codes);
+                for (index, dot) in four.into_iter().zip(more).take(count - at) {
+                    dots[index] += dot;
+                    if !query.rules_out(&sketch.terms[index], number, dots[index], reach) {
+                        left[kept] = index;
+                        kept += 1;
+                    }
                 }
             }
+            count = kept;
         }
+        let first = ROWS * some.word;
+        ids.extend(left[..count].iter().map(|&index| first + u32::try_from(index).expect("< 64")));
     }
 }
 
