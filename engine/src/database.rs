@@ -247,7 +247,8 @@ impl<S: Storage> Database<S> {
 
     /// Ends work in order: makes a checkpoint if
     /// [`checkpoint_on_close`](Config::checkpoint_on_close) says so, and leaves a witness that the
-    /// last commit was durable, so that damage to it is told from a torn write.
+    /// last commit was durable, so that damage to it is told from a torn write. The segment that was
+    /// made ahead of need is removed.
     ///
     /// # Errors
     /// [`CloseError`]. Nothing that was acknowledged is lost by that.
@@ -264,8 +265,10 @@ impl<S: Storage> Database<S> {
             made.map_err(CloseError::Checkpoint)?;
         }
         mutant!("no-witness-at-close" => { return Ok(()); });
-        let witness = self.core.exclusive().log.witness(&self.core.storage);
-        witness.map_err(CloseError::Witness)
+        let mut writer = self.core.exclusive();
+        writer.log.witness(&self.core.storage).map_err(CloseError::Witness)?;
+        writer.log.remove_spare(&self.core.storage);
+        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use rayon::iter::{IntoParallelIterator, ParallelIterator};
+use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 use thiserror::Error;
 
 use crate::behind::Behind;
@@ -79,7 +79,11 @@ impl Executor {
     pub fn map<T: Send>(&self, count: usize, f: impl Fn(usize) -> T + Sync + Send) -> Vec<T> {
         match self {
             Self::Serial => (0..count).map(f).collect(),
-            Self::Pool(pool) => pool.install(|| (0..count).into_par_iter().map(f).collect()),
+            // Items of one loop may take very different times: each is for any thread to take.
+            Self::Pool(pool) => {
+                let each = (0..count).into_par_iter().with_max_len(1);
+                pool.install(|| each.map(f).collect())
+            }
             Self::Behind(behind) => behind.map(count, f),
         }
     }

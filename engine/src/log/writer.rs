@@ -269,6 +269,14 @@ impl<S: Storage> LogWriter<S> {
         self.spare = Some(spare);
     }
 
+    /// Removes the spare: who opens the log would read all of it to know that it is one. Where that
+    /// fails it stays, and does no other harm.
+    pub(crate) fn remove_spare(&mut self, storage: &S) {
+        if self.spare.take().is_some() {
+            let _ = storage.remove(&file_name(self.next_number));
+        }
+    }
+
     /// Begins a segment with room for a group of `body_len` bytes; returns its length in bytes.
     /// Every frame composed before is durable.
     ///

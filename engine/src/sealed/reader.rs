@@ -169,7 +169,10 @@ impl<F: SealedFile> SealedReader<F> {
     /// # Errors
     /// `Corrupt` if there is no such section or a checksum does not match; `Storage`.
     pub(crate) fn read(&self, id: u32) -> Result<Verified<F::View>, OpenError> {
-        let len_bytes = self.section(id).map_or(0, |section| section.len_bytes);
+        let len_bytes = self.section(id).map_or(0, |section| {
+            self.file.prefetch(section.offset..section.offset + section.len_bytes);
+            section.len_bytes
+        });
         self.read_range(id, 0..len_bytes)
     }
 
