@@ -247,8 +247,8 @@ impl<S: Storage> Database<S> {
 
     /// Ends work in order: makes a checkpoint if
     /// [`checkpoint_on_close`](Config::checkpoint_on_close) says so, and leaves a witness that the
-    /// last commit was durable, so that damage to it is told from a torn write. The segment that was
-    /// made ahead of need is removed.
+    /// last commit was durable, so that damage to it is told from a torn write. Removes the segment
+    /// that was made ahead of need.
     ///
     /// # Errors
     /// [`CloseError`]. Nothing that was acknowledged is lost by that.

@@ -35,9 +35,9 @@ struct Question {
 }
 
 impl Behind {
-    /// `count` threads, `gannet-behind-0` and so on, for work that mostly nobody waits for. On Linux
-    /// they compute where no other thread wants the core (`SCHED_IDLE`), and where that is never,
-    /// the caller does; elsewhere they are threads like others.
+    /// `count` threads, `gannet-behind-0` and so on, for work that mostly nobody waits for. On
+    /// Linux they compute where no other thread wants the core (`SCHED_IDLE`), and where that is
+    /// never, the caller does; elsewhere they are threads like others.
     ///
     /// # Errors
     /// If `count` is 0 or the system refuses the threads.

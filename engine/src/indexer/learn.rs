@@ -261,3 +261,21 @@ fn measure_if_due<V: Deref<Target = [u8]> + Send + Sync>(
         collection.make_of_rows(executor, |rows| graph.calibrate(rows, executor, proceed))?;
     Ok(measured.map_continue(|measured| graph.set_calibration(measured)))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{Config, Database, SearchOptions};
+    use gannet_storage::MemStorage;
+
+    #[test]
+    fn one_of_the_threads_rests_where_somebody_searched() {
+        let mut config = Config::balanced();
+        config.threads = 3;
+        let db = Database::open(MemStorage::new(), config).unwrap();
+        let count = || db.core.behind().thread_count();
+        assert_eq!(count(), 3);
+        let refused = db.search("none", &[0.0], &SearchOptions::new(1));
+        assert!(refused.is_err(), "it was asked for all the same");
+        assert_eq!([count(), count()], [2, 3], "until the next look");
+    }
+}
