@@ -5,9 +5,9 @@
 //!
 //! Files are `.u8bin` or `.fbin` (u32 rows, u32 dims, rows); without them, rows are made. A
 //! turnover deletes 1,000 rows in one commit and inserts them in the next, until all had their
-//! turn: in random order, the oldest first, and cluster by cluster. Meanwhile a thread searches, and
-//! rests a millisecond between searches. After each turnover the database is compacted, and both
-//! are searched in turns, one query a call.
+//! turn: in random order, the oldest first, and cluster by cluster. Meanwhile a thread searches,
+//! and rests a millisecond between searches. After each turnover the database is compacted, and
+//! both are searched in turns, one query a call.
 
 use std::error::Error;
 use std::io::{self, Write};
