@@ -51,9 +51,9 @@ impl Chooser {
         selector.select(link, row, candidates, count)
     }
 
-    /// The links of `row` that `stay`; then of `more` those that would be chosen of all, at most
-    /// `most` in all; and the nearest of the others, until they are `count`. Lists that are chosen
-    /// anew are shorter than those that grew link by link, and searches would find less.
+    /// The links of `row` that `stay`; then of `more` those that would be chosen of all; and the
+    /// nearest of the others, until they are `count`. Lists that are chosen anew are shorter than
+    /// those that grew link by link, and searches would find less.
     #[inline(always)]
     pub(crate) fn refill<L: Space>(
         &mut self,
@@ -62,7 +62,6 @@ impl Chooser {
         stay: &[u32],
         more: &[u32],
         count: usize,
-        most: usize,
     ) -> Box<[u32]> {
         let Self { aim, rows, candidates, selector } = self;
         for &row in more.iter().chain(stay) {
@@ -78,7 +77,7 @@ impl Chooser {
         let chosen = selector.select(link, row, candidates, count);
         // The chosen come first: of the others, those that are hidden come by their distance.
         for key in chosen {
-            if rows.len() < most && !stay.contains(&key.row()) {
+            if rows.len() < count && !stay.contains(&key.row()) {
                 rows.push(key.row());
             }
         }

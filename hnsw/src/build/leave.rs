@@ -1,9 +1,11 @@
-//! Rows that leave: whoever linked to them is linked to what they led to.
+//! Rows that leave: whoever linked to them is linked to what is near them.
 //!
 //! Nobody knows who links to a row, so all lists are looked through, once a batch. A list that
-//! loses links keeps the others, and gets as many of the links of those that leave. Where there are
-//! too few of these, and where no list leads to any more, rows are linked anew by walks, as `again`
-//! does.
+//! loses links keeps the others and gains one, or more until it has as many as a new row chooses,
+//! of what a short walk finds around the rows that leave. Who is gained links back, if it has room.
+//! Where there is too little to choose of, and where no list leads to any more, rows are linked
+//! anew by walks, as `again` does. Walks around rows that leave are the idea of IP-DiskANN (Xu et
+//! al., 2025).
 
 use std::ops::Range;
 
@@ -13,6 +15,7 @@ use super::{PlannedList, check_batch};
 use crate::context::Beam;
 use crate::executor::Executor;
 use crate::graph::Graph;
+use crate::key::Key;
 use crate::rows::Rows;
 use crate::rowset::RowSet;
 use crate::space::{Linked, Measured, Space};
@@ -65,10 +68,17 @@ impl Graph {
         self.need_build_codes(rows, exec);
         let leaving = leaves.iter().copied().collect();
         let mut poor = Vec::new();
-        for Mended { list, is_poor } in plan(self, rows, &leaving, exec, scratch) {
+        let near = near(self, rows, leaves, &leaving, exec, scratch);
+        let mended = plan(self, rows, &leaving, &near, exec, scratch);
+        for Mended { list, is_poor, .. } in &mended {
             self.set_links(list.row, list.layer, &list.links);
-            if is_poor && poor.last() != Some(&list.row) {
+            if *is_poor && poor.last() != Some(&list.row) {
                 poor.push(list.row);
+            }
+        }
+        for Mended { list, stay, .. } in &mended {
+            for &gained in &list.links[*stay..] {
+                self.link_back(gained, list.layer, list.row);
             }
         }
         self.leave(leaves);
@@ -84,6 +94,17 @@ impl Graph {
         }
     }
 
+    /// A link from `row` to `to` at the end of its list, if there is room. Whether there was.
+    fn link_back(&mut self, row: u32, layer: u8, to: u32) -> bool {
+        let links = self.links(row, layer);
+        let has_room = links.len() < self.params.links_max(layer) && !links.contains(&to);
+        if has_room {
+            let links = [links, &[to]].concat();
+            self.set_links(row, layer, &links);
+        }
+        has_room
+    }
+
     /// Rows that no search can reach, at most so many.
     fn lost(&self, most: usize) -> Vec<u32> {
         let reached = self.reached();
@@ -96,49 +117,83 @@ impl Graph {
     fn lead_to(&mut self, rows: &Rows<'_>, lost: &[u32], exec: &Executor, scratch: &BuildScratch) {
         let graph = &*self;
         let found = of_rows(lost, exec, scratch, |row, worker, found| {
-            let hosts = graph.measure_build(rows, FindHosts { graph, row, worker });
-            found.push((row, hosts));
+            let (width, is_inside) = (graph.params.ef_construction as usize, false);
+            let walk = FindNear { graph, row, layer: 0, width, is_inside, worker };
+            found.push((row, graph.measure_build(rows, walk)));
         });
-        let most = self.params.links_max(0);
         for (row, hosts) in found {
-            // With the links of those before it.
-            let has_room = |host: &&u32| {
-                let links = self.links(**host, 0);
-                links.len() < most && !links.contains(&row)
-            };
-            if let Some(&host) = hosts.iter().find(has_room) {
-                let links = [self.links(host, 0), &[row]].concat();
-                self.set_links(host, 0, &links);
+            for host in hosts {
+                // With the links of those before it.
+                if self.link_back(host, 0, row) {
+                    break;
+                }
             }
         }
     }
 }
 
 /// What a walk finds around a row, nearest first.
-struct FindHosts<'a, 'o> {
+struct FindNear<'a, 'o> {
     graph: &'a Graph,
     row: u32,
+    layer: u8,
+    width: usize,
+    /// It begins at the row itself.
+    is_inside: bool,
     worker: &'o mut Worker,
 }
 
-impl Linked for FindHosts<'_, '_> {
+impl Linked for FindNear<'_, '_> {
     type Output = Vec<u32>;
 
     #[inline(always)]
     fn run<W: Space, L: Space, const SAME: bool>(self, space: W, _link: L) -> Vec<u32> {
-        let Self { graph, row, worker: Worker { beam, aim, .. } } = self;
+        let Self { graph, row, layer, width, is_inside, worker: Worker { beam, aim, .. } } = self;
         space.aim(row, aim);
         let walk = Walk::new(graph, space);
-        let entry = graph.entry.expect("a graph with rows");
-        let start = walk.descend(aim, entry, 0, beam);
-        walk.beam(aim, start, 0, graph.params.ef_construction as usize, beam);
+        let start = if is_inside {
+            Key::new(space.distance(aim, row), row)
+        } else {
+            walk.descend(aim, graph.entry.expect("a graph with rows"), layer, beam)
+        };
+        walk.beam(aim, start, layer, width, beam);
         beam.pool.keys().iter().map(|key| key.row()).filter(|&found| found != row).collect()
     }
+}
+
+/// Rows that stay, near one that leaves, on one of its layers.
+struct Near {
+    row: u32,
+    layer: u8,
+    rows: Vec<u32>,
+}
+
+/// What is near each of `leaves`, by row, then layer: of as many as a list has slots, those that
+/// stay.
+fn near(
+    graph: &Graph,
+    rows: &Rows<'_>,
+    leaves: &[u32],
+    leaving: &RowSet,
+    exec: &Executor,
+    scratch: &BuildScratch,
+) -> Vec<Near> {
+    of_rows(leaves, exec, scratch, |row, worker, near| {
+        for layer in 0..=graph.top_layer(row) {
+            let width = graph.params.links_max(layer);
+            let walk = FindNear { graph, row, layer, width, is_inside: true, worker };
+            let mut rows = graph.measure_build(rows, walk);
+            rows.retain(|&found| !leaving.contains(found));
+            near.push(Near { row, layer, rows });
+        }
+    })
 }
 
 /// A list without links to rows that leave.
 struct Mended {
     list: PlannedList,
+    /// How many of the links, the first, were there before; the others are gained.
+    stay: usize,
     /// There was too little to choose of.
     is_poor: bool,
 }
@@ -148,6 +203,7 @@ fn plan(
     graph: &Graph,
     rows: &Rows<'_>,
     leaves: &RowSet,
+    near: &[Near],
     exec: &Executor,
     scratch: &BuildScratch,
 ) -> Vec<Mended> {
@@ -156,7 +212,7 @@ fn plan(
         let first = u32::try_from(task).expect("fewer tasks than rows") * ROWS_A_TASK;
         let range = first..len.min(first + ROWS_A_TASK);
         scratch.with_worker(|worker| {
-            graph.measure_links(rows, Mender { graph, leaves, range, worker })
+            graph.measure_links(rows, Mender { graph, leaves, near, range, worker })
         })
     });
     mended.into_iter().flatten().collect()
@@ -166,6 +222,7 @@ fn plan(
 struct Mender<'a, 'o> {
     graph: &'a Graph,
     leaves: &'a RowSet,
+    near: &'a [Near],
     range: Range<u32>,
     worker: &'o mut Worker,
 }
@@ -194,15 +251,17 @@ impl Mender<'_, '_> {
         let stay = self.gather(row, layer);
         let params = &self.graph.params;
         let Worker { beam, chooser, .. } = &mut *self.worker;
-        let degree = self.graph.links(row, layer).len();
-        let is_poor = beam.fresh.len() < usize::from(params.m).div_ceil(2);
-        let (stay, more) = beam.fresh.split_at(stay);
-        let links = chooser.refill(space, row, stay, more, degree, params.links_max(layer));
-        Mended { list: PlannedList { row, layer, links }, is_poor }
+        let (degree, m) = (self.graph.links(row, layer).len(), usize::from(params.m));
+        let is_poor = beam.fresh.len() < m.div_ceil(2);
+        let count = degree.min(m).max(stay + 1);
+        let (old, more) = beam.fresh.split_at(stay);
+        let links = chooser.refill(space, row, old, more, count);
+        Mended { list: PlannedList { row, layer, links }, stay, is_poor }
     }
 
     /// What a list can be chosen of into `beam.fresh`: first its links that stay, of which it says
-    /// how many they are, then those of the links that leave, and so on through more that leave.
+    /// how many they are, then what is near the links that leave and what they link to, and so on
+    /// through more that leave.
     #[inline(always)]
     fn gather(&mut self, row: u32, layer: u8) -> usize {
         let (lists, leaves) = (self.graph.lists(), self.leaves);
@@ -222,6 +281,10 @@ impl Mender<'_, '_> {
             }
             if at == 0 {
                 stay = fresh.len();
+            } else {
+                let order = |near: &Near| near.row.cmp(&source).then(near.layer.cmp(&layer));
+                let found = self.near.binary_search_by(order).expect("of all that leave");
+                fresh.extend(self.near[found].rows.iter().filter(|&&row| visited.insert(row)));
             }
             if fresh.len() >= enough || at >= GONE_MAX {
                 break;
