@@ -156,6 +156,9 @@ class Run:
         points, share = self.gannet.search(self.builds / "database", self.work, self.args.ef, one,
                                            ids=ids)
         told["gannet"] = [gannet.as_point(point) for point in points]
+        for point in told["gannet"]:
+            # Where no row passes, no answer lacks one.
+            point["recall"] = 1.0 if count == 0 else point["recall"]
         told["shares"] = {"gannet": share}
         if self.has_peer:
             efs = ",".join(str(ef) for ef in self.args.ef)
