@@ -11,8 +11,8 @@
 //! * batches: strict bulk commits of 1,000 of the rows each into a new collection, and until its
 //!   graph holds them.
 //!
-//! Then, `--seconds` each, searches one after the other and one every 2 ms, alone and beside strict
-//! commits of one row. Who commits waits when more than `max_pending_rows` are behind the graph.
+//! Then, `--seconds` each, strict commits of one row alone, and beside searches one after the other
+//! and one every 2 ms. Who commits waits when more than `max_pending_rows` are behind the graph.
 
 use std::error::Error;
 use std::fs::File;
@@ -112,8 +112,9 @@ fn main() -> Result<(), Failure> {
         median(|round| round.batches),
         median(|round| round.indexed),
     )?;
-    writeln!(out, "searches one after the other: {}", bed.sustained(&args, None)?)?;
-    writeln!(out, "a search every 2 ms: {}", bed.sustained(&args, Some(PACE))?)?;
+    writeln!(out, "nobody searches: {}", bed.sustained(&args)?)?;
+    writeln!(out, "searches one after the other: {}", bed.sustained_beside(&args, None)?)?;
+    writeln!(out, "a search every 2 ms: {}", bed.sustained_beside(&args, Some(PACE))?)?;
     Ok(())
 }
 
@@ -236,53 +237,86 @@ impl Bed {
         }
     }
 
+    /// Commits of one row each, nobody searching.
+    fn sustained(&mut self, args: &Args) -> Result<String, Failure> {
+        let singles = self.singles(COMMITS_A_SECOND * args.seconds);
+        self.between_raw_writes(args, |bed| Ok((bed.commit_for(args, singles)?, ())))
+            .map(|(told, ())| told)
+    }
+
     /// Searches alone, then beside commits of one row each.
-    fn sustained(&mut self, args: &Args, pace: Option<Duration>) -> Result<String, Failure> {
-        let time = Duration::from_secs(args.seconds);
+    fn sustained_beside(&mut self, args: &Args, pace: Option<Duration>) -> Result<String, Failure> {
         let queries: Vec<Vec<f32>> = (0..1000).map(|_| self.vector()).collect();
         let singles = self.singles(COMMITS_A_SECOND * args.seconds);
-        let raw = a_second(args.burst, self.raw_writes(args.burst)?);
         let stop = AtomicBool::new(false);
-        let search = || search_until(&self.db, &queries, pace, &stop);
+        let search = |bed: &Self| search_until(&bed.db, &queries, pace, &stop);
         let alone = thread::scope(|scope| {
-            let searches = scope.spawn(search);
-            thread::sleep(time);
+            let searches = scope.spawn(|| search(self));
+            thread::sleep(Duration::from_secs(args.seconds));
             stop.store(true, Ordering::Relaxed);
             searches.join().expect("searches do not panic")
         })?;
         stop.store(false, Ordering::Relaxed);
-        let (mut commits, mut took, mut behind) = (0, Duration::ZERO, Vec::new());
-        let beside = thread::scope(|scope| {
-            let searches = scope.spawn(search);
-            let began = Instant::now();
-            for batch in singles {
-                took = began.elapsed();
-                if took >= time {
-                    break;
-                }
-                self.db.commit(batch).expect("a commit");
-                commits += 1;
-                if commits % 64 == 0 {
-                    let found = self.db.collection(NAME).expect("it is there");
-                    behind.push(found.rows - found.in_graph);
-                }
-            }
-            stop.store(true, Ordering::Relaxed);
-            searches.join().expect("searches do not panic")
+        let (told, beside) = self.between_raw_writes(args, |bed| {
+            thread::scope(|scope| {
+                let searches = scope.spawn(|| search(bed));
+                let commits = bed.commit_for(args, singles);
+                stop.store(true, Ordering::Relaxed);
+                Ok((commits?, searches.join().expect("searches do not panic")?))
+            })
         })?;
-        let rate = a_second(commits, took);
+        Ok(format!(
+            "{told}; searches a second, p50, p99, p99.9 in us: {alone:.0?} alone, {beside:.0?} \
+             beside"
+        ))
+    }
+
+    /// Commits, and what they are to the raw writes before and after, in words.
+    fn between_raw_writes<T>(
+        &self,
+        args: &Args,
+        commit: impl FnOnce(&Self) -> Result<(Commits, T), Failure>,
+    ) -> Result<(String, T), Failure> {
+        let raw = a_second(args.burst, self.raw_writes(args.burst)?);
+        let (Commits { rate, behind }, value) = commit(self)?;
         self.catch_up(NAME);
         let again = a_second(args.burst, self.raw_writes(args.burst)?);
-        behind.sort_unstable();
-        Ok(format!(
+        let told = format!(
             "{rate:.0} commits a second, {:.3} of raw ({raw:.0} before, {again:.0} after); rows \
-             behind: {:?} in the middle, {:?} at most; searches a second, p50, p99, p99.9 in us: \
-             {alone:.0?} alone, {beside:.0?} beside",
+             behind: {:?} in the middle, {:?} at most",
             rate * 2.0 / (raw + again),
             behind.get(behind.len() / 2),
             behind.last(),
-        ))
+        );
+        Ok((told, value))
     }
+
+    fn commit_for(&self, args: &Args, batches: Vec<WriteBatch>) -> Result<Commits, Failure> {
+        let (mut count, mut took, mut behind) = (0, Duration::ZERO, Vec::new());
+        let began = Instant::now();
+        for batch in batches {
+            took = began.elapsed();
+            if took.as_secs() >= args.seconds {
+                break;
+            }
+            self.db.commit(batch)?;
+            count += 1;
+            if count % 64 == 0 {
+                let found = self.db.collection(NAME).expect("it is there");
+                behind.push(found.rows - found.in_graph);
+            }
+        }
+        behind.sort_unstable();
+        Ok(Commits { rate: a_second(count, took), behind })
+    }
+}
+
+/// One after the other.
+struct Commits {
+    /// A second.
+    rate: f64,
+    /// How many rows were not in the graph yet, least first.
+    behind: Vec<u64>,
 }
 
 /// Searches one after another until `stop`: how many a second, and the times that one in two, in a
