@@ -46,8 +46,10 @@ pub(crate) struct Indexing {
     is_idle: AtomicBool,
     /// Somebody waits for the thread to let go of `one`.
     is_wanted: AtomicBool,
-    /// Somebody searched, or waited for the disk, since a batch was begun.
-    was_used: AtomicBool,
+    /// Somebody searched since a batch was begun.
+    was_searched: AtomicBool,
+    /// Somebody waited for the disk since a batch was begun.
+    was_synced: AtomicBool,
     /// There is something to learn.
     work: Condvar,
     /// Something was learnt, or will not be.
@@ -79,7 +81,8 @@ impl Indexing {
             retired: Retired::default(),
             is_idle: AtomicBool::new(false),
             is_wanted: AtomicBool::new(false),
-            was_used: AtomicBool::new(false),
+            was_searched: AtomicBool::new(false),
+            was_synced: AtomicBool::new(false),
             work: Condvar::new(),
             learnt: Condvar::new(),
             pending_max: pending_max as usize,
@@ -100,12 +103,17 @@ impl Indexing {
         one
     }
 
-    /// Somebody searches, or waits for the disk.
-    pub(crate) fn note_use(&self) {
+    /// Somebody searches.
+    pub(crate) fn note_search(&self) {
         // All searches read what few of them write.
-        if !self.was_used.load(Ordering::Relaxed) {
-            self.was_used.store(true, Ordering::Relaxed);
+        if !self.was_searched.load(Ordering::Relaxed) {
+            self.was_searched.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// Somebody waits for the disk.
+    pub(crate) fn note_sync(&self) {
+        self.was_synced.store(true, Ordering::Relaxed);
     }
 
     /// A graph took the place of this one.

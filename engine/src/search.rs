@@ -203,7 +203,7 @@ impl<S: Storage> Database<S> {
             Ef::Fixed(_) | Ef::Auto(_) => {}
         }
         let core = &self.core;
-        core.indexing.note_use();
+        core.indexing.note_search();
         let unknown = || SearchError::UnknownCollection { name: collection.to_owned() };
         let filter = options.filter.as_ref();
         let (now, passing) = {

@@ -292,7 +292,7 @@ impl<S: Storage> Core<S> {
             });
             queue.groups.push_back(Group { number, batches, durability, is_written: false });
             let written = if is_strict {
-                self.indexing.note_use();
+                self.indexing.note_sync();
                 let began = self.clock.now();
                 let written = MutexGuard::unlocked(&mut queue, || {
                     // At once: a kernel tells of a loss to one thread, and it may be another's.

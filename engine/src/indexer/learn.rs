@@ -67,7 +67,11 @@ impl<S: Storage> Core<S> {
                 break;
             };
             let (graph, done) = work.get_or_insert_with(|| (Graph::clone(collection.graph()), 0));
-            let executor = &if asked.is_behind { self.behind() } else { self.executor().clone() };
+            let executor = &if asked.is_behind {
+                self.behind(self.waiting(asked.id).rows)
+            } else {
+                self.executor().clone()
+            };
             match step {
                 Step::Batch { joins, leaves } => {
                     collection.make_of_rows(executor, |rows| {
@@ -209,13 +213,17 @@ impl<S: Storage> Core<S> {
         now.make_of_rows(self.executor(), |_| ())
     }
 
-    /// Threads that give way, or others where there are none. One rests where somebody searched or
-    /// waited for the disk since the last look. The next search has its core; so has what the
-    /// kernel does when a write ends, which it may keep to a core, and which waits there for
-    /// milliseconds behind a thread that gives way (Linux 6.18, writes of a ring).
-    fn behind(&self) -> Executor {
-        let was_used = self.indexing.was_used.swap(false, Ordering::Relaxed);
-        let count = self.workers.count() - usize::from(was_used);
+    /// Threads that give way, or others where there are none. One rests where somebody searched
+    /// since the last look, whose next search has its core, or waited for the disk: what the kernel
+    /// does when a write ends it may keep to a core, and let it wait there for milliseconds behind
+    /// a thread that gives way (Linux 6.18, writes of a ring). But where half of the rows wait that
+    /// may, commits wait for graphs.
+    fn behind(&self, waiting: usize) -> Executor {
+        let indexing = &self.indexing;
+        let was_searched = indexing.was_searched.swap(false, Ordering::Relaxed);
+        let was_synced = indexing.was_synced.swap(false, Ordering::Relaxed);
+        let rests = was_searched || was_synced && waiting < indexing.pending_max / 2;
+        let count = self.workers.count() - usize::from(rests);
         self.workers.behind(count).unwrap_or_else(|_| self.executor().clone())
     }
 
@@ -274,7 +282,7 @@ mod tests {
         let mut config = Config::balanced();
         config.threads = 3;
         let db = Database::open(MemStorage::new(), config).unwrap();
-        let count = || db.core.behind().thread_count();
+        let count = || db.core.behind(0).thread_count();
         assert_eq!(count(), 3);
         let refused = db.search("none", &[0.0], &SearchOptions::new(1));
         assert!(refused.is_err(), "it was asked for all the same");
@@ -284,6 +292,11 @@ mod tests {
             batch.put("keys", b"key", b"value");
             db.commit_with(batch, durability).unwrap();
             assert_eq!([count(), count()], [expected, 3], "{durability:?}");
+        }
+        let half = db.core.indexing.pending_max / 2;
+        for (waiting, expected) in [(half - 1, 2), (half, 3)] {
+            db.core.indexing.note_sync();
+            assert_eq!(db.core.behind(waiting).thread_count(), expected, "{waiting} rows wait");
         }
     }
 }
