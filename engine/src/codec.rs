@@ -40,6 +40,23 @@ impl<'a> Reader<'a> {
         self.array().map(u64::from_le_bytes)
     }
 
+    /// A number in as few bytes as it needs: seven bits in each, lowest first, all but the last with
+    /// the eighth bit set.
+    #[cfg(test)]
+    pub(crate) fn varint(&mut self) -> Option<u64> {
+        let mut value = 0;
+        for (index, &byte) in self.0.iter().take(10).enumerate() {
+            let bits = u64::from(byte & 0x7f);
+            value |= bits << (7 * index);
+            if byte < 0x80 {
+                self.0 = &self.0[index + 1..];
+                // The tenth has the highest bit alone.
+                return (index < 9 || bits < 2).then_some(value);
+            }
+        }
+        None
+    }
+
     /// Bytes behind a u16 length.
     pub(crate) fn bytes_u16(&mut self) -> Option<&'a [u8]> {
         let len = self.u16()?;
@@ -86,6 +103,18 @@ pub(crate) trait Put {
         self.put(&value.to_le_bytes());
     }
 
+    /// As [`Reader::varint`] reads it.
+    #[cfg(test)]
+    fn put_varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            let [low, ..] = value.to_le_bytes();
+            self.put_u8(low | 0x80);
+            value >>= 7;
+        }
+        let [last, ..] = value.to_le_bytes();
+        self.put_u8(last);
+    }
+
     /// Bytes behind a u16 length; longer ones have been refused before.
     fn put_bytes_u16(&mut self, bytes: &[u8]) {
         self.put_u16(u16::try_from(bytes.len()).expect("length was checked against its limit"));
@@ -126,10 +155,22 @@ mod tests {
         bytes.put_u64(4);
         bytes.put_bytes_u16(b"key");
         bytes.put_bytes_u32(b"value");
+        let numbers = [0, 1, 127, 128, 16_383, 16_384, u64::MAX >> 1, u64::MAX];
+        for number in numbers {
+            bytes.put_varint(number);
+        }
         let mut r = Reader::new(&bytes);
         assert_eq!((r.u8(), r.u16(), r.u32(), r.u64()), (Some(1), Some(2), Some(3), Some(4)));
         assert_eq!((r.text_u16(), r.bytes_u32()), (Some("key"), Some(&b"value"[..])));
+        assert_eq!(numbers.map(|_| r.varint()), numbers.map(Some));
         assert!(r.is_empty());
+        for long in [
+            &[0xff; 10][..],
+            &[0x80; 9],
+            &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2],
+        ] {
+            assert_eq!(Reader::new(long).varint(), None);
+        }
         let mut lying = Reader::new(&[0xff, 0xff, 0xff, 0xff, 0]);
         assert_eq!(lying.bytes_u32(), None);
     }

@@ -76,6 +76,8 @@ mod keyspace;
 pub mod limits;
 mod log;
 mod manifest;
+#[cfg(test)]
+mod memtable;
 mod metrics;
 mod names;
 mod open;
@@ -92,6 +94,8 @@ mod settle;
 mod state;
 mod stats;
 mod sync;
+#[cfg(test)]
+mod table;
 mod verify;
 mod workers;
 

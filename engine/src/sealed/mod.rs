@@ -12,6 +12,8 @@ mod writer;
 
 pub(crate) use reader::SealedReader;
 pub(crate) use view::{SectionView, Verified};
+#[cfg(test)]
+pub(crate) use writer::OPEN_END;
 pub(crate) use writer::SealedWriter;
 
 use crate::codec::{Put, Reader};

@@ -7,12 +7,20 @@ use gannet_storage::{
 };
 
 const BUFFER_LEN_BYTES: u64 = 1 << 20;
+/// Announces a section that is as long as it is when it is [ended](SealedWriter::end_section).
+pub(crate) const OPEN_END: u64 = u64::MAX;
+/// A file with such a section grows by this much at a time.
+const GROWTH_BYTES: u64 = 8 << 20;
 
 /// Writes one sealed file. Every section announced must be written in full, in order.
 pub(crate) struct SealedWriter<'s, S: Storage> {
     storage: &'s S,
     file: S::File,
-    layout: Layout,
+    /// Length of the file, which is cut to what is in it at the end.
+    file_len_bytes: u64,
+    ident: Ident,
+    /// Each with the length that it was announced with, or has.
+    sections: Vec<(u32, u64)>,
     section: usize,
     /// Bytes of the section written so far.
     written: u64,
@@ -25,30 +33,33 @@ pub(crate) struct SealedWriter<'s, S: Storage> {
 }
 
 impl<'s, S: Storage> SealedWriter<'s, S> {
-    /// Creates the file with the sections (id, length) announced. A left-over of that name, which
-    /// nothing names, is removed first.
+    /// Creates the file with the sections (id, length or [`OPEN_END`]) announced. A left-over of
+    /// that name, which nothing names, is removed first.
     pub(crate) fn create(
         storage: &'s S,
         ident: Ident,
         sections: &[(u32, u64)],
     ) -> Result<Self, Error> {
-        let layout = Layout::plan(ident, sections);
+        let is_known = sections.iter().all(|(_, len)| *len != OPEN_END);
+        let len_bytes = if is_known { Layout::plan(ident, sections).len_bytes } else { 0 };
         let name = ident.kind.file_name(ident.number);
         match storage.remove(&name) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let file = storage.create(&name, layout.len_bytes)?;
-        let len = usize::try_from(layout.len_bytes.min(BUFFER_LEN_BYTES)).unwrap_or(BLOCK_SIZE);
+        let file = storage.create(&name, len_bytes)?;
+        let len = if is_known { len_bytes.min(BUFFER_LEN_BYTES) } else { BUFFER_LEN_BYTES };
         let mut writer = Self {
             storage,
             file,
-            layout,
+            file_len_bytes: len_bytes,
+            ident,
+            sections: sections.to_vec(),
             section: 0,
             written: 0,
             hasher: unit_crc(ident.number, 0, 0),
             crcs: Vec::new(),
-            buffer: storage.alloc(len),
+            buffer: storage.alloc(usize::try_from(len).expect("a MiB at most")),
             buffered: 0,
             buffer_offset: BLOCK_SIZE as u64,
         };
@@ -57,7 +68,7 @@ impl<'s, S: Storage> SealedWriter<'s, S> {
     }
 
     pub(crate) fn ident(&self) -> Ident {
-        self.layout.ident
+        self.ident
     }
 
     /// Appends to the section being written; goes on to the next one when it is full.
@@ -66,25 +77,35 @@ impl<'s, S: Storage> SealedWriter<'s, S> {
     /// If it is longer than announced.
     pub(crate) fn write(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
         while !bytes.is_empty() {
-            let section = self.layout.sections[self.section];
+            let (id, len_bytes) = self.sections[self.section];
             let unit_left = UNIT_LEN_BYTES - self.written % UNIT_LEN_BYTES;
-            let left = unit_left.min(section.len_bytes - self.written);
-            assert!(left > 0, "section {} is longer than announced", section.id);
+            let left = unit_left.min(len_bytes - self.written);
+            assert!(left > 0, "section {id} is longer than announced");
+            if self.written > 0 && self.written.is_multiple_of(UNIT_LEN_BYTES) {
+                self.end_unit(self.written / UNIT_LEN_BYTES);
+            }
             let take = usize::try_from(left).map_or(bytes.len(), |left| left.min(bytes.len()));
             let (head, rest) = bytes.split_at(take);
             self.hasher.update(head);
             self.written += take as u64;
-            if self.written.is_multiple_of(UNIT_LEN_BYTES) && self.written < section.len_bytes {
-                let unit = self.written / UNIT_LEN_BYTES;
-                self.end_unit(unit);
-            }
             self.push(head)?;
             bytes = rest;
-            if self.written == section.len_bytes {
+            if self.written == len_bytes {
                 self.pad()?;
                 self.begin_section(self.section + 1);
             }
         }
+        Ok(())
+    }
+
+    /// Ends the section being written, which was announced with an open end.
+    #[cfg(test)]
+    pub(crate) fn end_section(&mut self) -> Result<(), Error> {
+        let (id, len_bytes) = &mut self.sections[self.section];
+        assert_eq!(*len_bytes, OPEN_END, "section {id} has a length");
+        *len_bytes = self.written;
+        self.pad()?;
+        self.begin_section(self.section + 1);
         Ok(())
     }
 
@@ -93,18 +114,22 @@ impl<'s, S: Storage> SealedWriter<'s, S> {
     /// # Panics
     /// If a section is not complete.
     pub(crate) fn finish(mut self) -> Result<FileRef, Error> {
-        assert_eq!(self.section, self.layout.sections.len(), "a section is not complete");
+        assert_eq!(self.section, self.sections.len(), "a section is not complete");
         let table = std::mem::take(&mut self.crcs);
-        self.layout.table_crc = crc32fast::hash(&table);
+        let table_crc = crc32fast::hash(&table);
         self.push(&table)?;
         self.pad()?;
         self.flush()?;
-        debug_assert_eq!(self.buffer_offset, self.layout.len_bytes);
+        let layout = Layout { table_crc, ..Layout::plan(self.ident, &self.sections) };
+        debug_assert_eq!(self.buffer_offset, layout.len_bytes);
+        if self.file_len_bytes != layout.len_bytes {
+            self.file.set_len(layout.len_bytes)?;
+        }
         let mut header = self.storage.alloc(BLOCK_SIZE);
-        let header_crc = self.layout.encode(&mut header);
+        let header_crc = layout.encode(&mut header);
         let write = Write { offset: 0, bytes: &header };
         self.file.write_batch(&[write], Durability::Deferred)?;
-        let Layout { ident, len_bytes, .. } = self.layout;
+        let Layout { ident, len_bytes, .. } = layout;
         let file = FileRef { number: ident.number, len_bytes, header_crc };
         mutant!("manifest-not-synced" => {
             if ident.kind == crate::sealed::FileKind::Manifest {
@@ -122,12 +147,12 @@ impl<'s, S: Storage> SealedWriter<'s, S> {
 
     /// Sections of length 0 have no unit and are complete at once.
     fn begin_section(&mut self, index: usize) {
-        if index > 0 && self.layout.sections[index - 1].len_bytes > 0 {
+        if self.written > 0 {
             self.end_unit(0);
         }
         self.section = index;
         self.written = 0;
-        while self.layout.sections.get(self.section).is_some_and(|s| s.len_bytes == 0) {
+        while self.sections.get(self.section).is_some_and(|(_, len_bytes)| *len_bytes == 0) {
             self.section += 1;
         }
         self.hasher = self.unit_hasher(0);
@@ -140,8 +165,8 @@ impl<'s, S: Storage> SealedWriter<'s, S> {
     }
 
     fn unit_hasher(&self, unit: u64) -> crc32fast::Hasher {
-        let id = self.layout.sections.get(self.section).map_or(0, |section| section.id);
-        unit_crc(self.layout.ident.number, id, unit)
+        let id = self.sections.get(self.section).map_or(0, |(id, _)| *id);
+        unit_crc(self.ident.number, id, unit)
     }
 
     fn push(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
@@ -168,6 +193,12 @@ impl<'s, S: Storage> SealedWriter<'s, S> {
     fn flush(&mut self) -> Result<(), Error> {
         if self.buffered > 0 {
             debug_assert!(self.buffered.is_multiple_of(BLOCK_SIZE));
+            let end = self.buffer_offset + self.buffered as u64;
+            if end > self.file_len_bytes {
+                let len = end.next_multiple_of(GROWTH_BYTES);
+                self.file.set_len(len)?;
+                self.file_len_bytes = len;
+            }
             let write = Write { offset: self.buffer_offset, bytes: &self.buffer[..self.buffered] };
             // Durable as it goes: the log's syncs would wait for all of it at once.
             let is_long = self.buffered as u64 == BUFFER_LEN_BYTES;

@@ -1,0 +1,167 @@
+//! The versions of a memtable in order, either way, while others are added.
+//!
+//! Keeps, of each shard, the next few versions, copied while its lock is held, and merges them.
+//! A version that is added meanwhile may or may not be seen.
+
+use super::{Key, Memtable, SHARDS, Shard};
+use crate::damage::Lsn;
+use crate::table::{Direction, Entry, Order, Which};
+use std::cmp::Ordering;
+use std::collections::VecDeque;
+use std::ops::Bound;
+use std::sync::Arc;
+
+/// Keys copied of a shard at a time, at first: half of them may not be asked for.
+const STEP_KEYS_MIN: usize = 4;
+/// And at most.
+const STEP_KEYS_MAX: usize = 128;
+/// And as many bytes.
+const STEP_BYTES: usize = 64 << 10;
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(crate) struct MemtableCursor {
+    memtable: Arc<Memtable>,
+    which: Which,
+    direction: Direction,
+    shards: Vec<ShardCursor>,
+    /// The shard that has the next version.
+    next: Option<usize>,
+}
+
+#[derive(Debug)]
+struct ShardCursor {
+    /// What is left of it, behind what was copied.
+    from: Bound<Vec<u8>>,
+    to: Bound<Vec<u8>>,
+    copied: VecDeque<Copied>,
+    step: usize,
+    is_done: bool,
+}
+
+#[derive(Debug)]
+struct Copied {
+    key: Key,
+    lsn: Lsn,
+    value: Option<Box<[u8]>>,
+}
+
+impl MemtableCursor {
+    /// At the first version in a range, in that direction. The bounds are in order, and not of one
+    /// key that both leave out.
+    pub(crate) fn new(
+        memtable: Arc<Memtable>,
+        (from, to): (Bound<&[u8]>, Bound<&[u8]>),
+        which: Which,
+        direction: Direction,
+    ) -> Self {
+        let shard = |_| ShardCursor {
+            from: from.map(<[u8]>::to_vec),
+            to: to.map(<[u8]>::to_vec),
+            copied: VecDeque::new(),
+            step: STEP_KEYS_MIN,
+            is_done: false,
+        };
+        let shards = (0..SHARDS).map(shard).collect();
+        let mut cursor = Self { memtable, which, direction, shards, next: None };
+        (0..SHARDS).for_each(|shard| cursor.fill(shard));
+        cursor.choose();
+        cursor
+    }
+
+    /// The version it is at; `None` at the end.
+    pub(crate) fn entry(&self) -> Option<Entry<'_>> {
+        let Copied { key, lsn, value } = self.shards[self.next?].copied.front()?;
+        Some(Entry { key, lsn: *lsn, value: value.as_deref() })
+    }
+
+    /// Goes to the next version.
+    pub(crate) fn advance(&mut self) {
+        let Some(shard) = self.next else { return };
+        self.shards[shard].copied.pop_front();
+        self.fill(shard);
+        self.choose();
+    }
+
+    /// Copies the next few of a shard, if all before were read.
+    fn fill(&mut self, index: usize) {
+        let cursor = &mut self.shards[index];
+        while cursor.copied.is_empty() && !cursor.is_done {
+            let shard = self.memtable.shards[index].read();
+            cursor.step(&shard, self.which, self.direction);
+        }
+    }
+
+    /// Finds the shard with the next version.
+    fn choose(&mut self) {
+        let order = |shard: usize| {
+            let Copied { key, lsn, .. } = self.shards[shard].copied.front()?;
+            Some(Order { key, lsn: *lsn })
+        };
+        let mut first: Option<(usize, Order<'_>)> = None;
+        for shard in 0..SHARDS {
+            let Some(found) = order(shard) else { continue };
+            // Two shards have no key in common.
+            let is_first = first.is_none_or(|(_, first)| match self.direction {
+                Direction::Forward => found.cmp(&first) == Ordering::Less,
+                Direction::Backward => found.key.cmp(first.key) == Ordering::Greater,
+            });
+            if is_first {
+                first = Some((shard, found));
+            }
+        }
+        self.next = first.map(|(shard, _)| shard);
+    }
+}
+
+impl ShardCursor {
+    fn step(&mut self, shard: &Shard, which: Which, direction: Direction) {
+        let bounds = (self.from.as_ref().map(Vec::as_slice), self.to.as_ref().map(Vec::as_slice));
+        if is_empty(bounds) {
+            self.is_done = true;
+            return;
+        }
+        let mut range = shard.range::<[u8], _>(bounds);
+        let mut last = None;
+        let mut bytes = 0;
+        for _ in 0..self.step {
+            let next = match direction {
+                Direction::Forward => range.next(),
+                Direction::Backward => range.next_back(),
+            };
+            let Some((key, newest)) = next else {
+                self.is_done = true;
+                break;
+            };
+            last = Some(key);
+            let mut slot = match which {
+                Which::All => Some(newest),
+                Which::UpTo(lsn) => newest.upto(lsn),
+            };
+            while let Some(found) = slot {
+                let value = found.value.clone();
+                bytes += key.len() + value.as_ref().map_or(0, |value| value.len());
+                self.copied.push_back(Copied { key: key.clone(), lsn: found.lsn, value });
+                slot = found.older.as_deref().filter(|_| which == Which::All);
+            }
+            if bytes >= STEP_BYTES {
+                break;
+            }
+        }
+        self.step = (2 * self.step).min(STEP_KEYS_MAX);
+        let Some(last) = last else { return };
+        match direction {
+            Direction::Forward => self.from = Bound::Excluded(last.to_vec()),
+            Direction::Backward => self.to = Bound::Excluded(last.to_vec()),
+        }
+    }
+}
+
+/// `BTreeMap::range` panics on these.
+fn is_empty((from, to): (Bound<&[u8]>, Bound<&[u8]>)) -> bool {
+    match (from, to) {
+        (Bound::Excluded(a), Bound::Excluded(b)) => a >= b,
+        (Bound::Included(a) | Bound::Excluded(a), Bound::Included(b) | Bound::Excluded(b)) => a > b,
+        (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
+    }
+}

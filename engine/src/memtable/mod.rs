@@ -1,0 +1,156 @@
+//! The memtable: the newest versions of keys, in memory, until a table has them.
+//!
+//! Keeps the versions of a key that somebody may still ask for, in order of keys. One thread writes
+//! at a time, many read beside it: keys are spread over shards by their hash, each with its lock
+//! and its own order, which whoever reads in order merges (`cursor`). Which versions may be seen,
+//! and what is older, is left to `tree`.
+
+mod cursor;
+mod horizons;
+
+pub(crate) use cursor::MemtableCursor;
+pub(crate) use horizons::Horizons;
+
+use crate::damage::Lsn;
+use crate::sync::{AtomicU64, Ordering, RwLock};
+use crate::table::KeyHash;
+use smallvec::SmallVec;
+use std::collections::BTreeMap;
+use std::collections::btree_map;
+use std::ops::Bound;
+
+/// More make writers and readers meet less often, and whoever reads in order look at more.
+const SHARDS: usize = 16;
+/// About what a version takes beside its key and value: its place in the map, and the allocator's
+/// own.
+const VERSION_OVERHEAD: usize = 96;
+
+/// A key, where it is short in its place.
+type Key = SmallVec<[u8; 24]>;
+type Shard = BTreeMap<Key, Slot>;
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(crate) struct Memtable {
+    shards: [RwLock<Shard>; SHARDS],
+    /// About what it takes.
+    bytes: AtomicU64,
+    /// The records that it has versions of; 0 for none.
+    first_lsn: AtomicU64,
+    last_lsn: AtomicU64,
+}
+
+/// A version, and those before it, newest first.
+#[derive(Debug)]
+struct Slot {
+    lsn: Lsn,
+    /// `None` where the key was deleted.
+    value: Option<Box<[u8]>>,
+    older: Option<Box<Slot>>,
+}
+
+/// A version that was found: its number, and its value, or `None` where the key was deleted.
+pub(crate) type FoundVersion = (Lsn, Option<Vec<u8>>);
+
+impl Default for Memtable {
+    fn default() -> Self {
+        Self {
+            shards: std::array::from_fn(|_| RwLock::new(Shard::new())),
+            bytes: AtomicU64::new(0),
+            first_lsn: AtomicU64::new(0),
+            last_lsn: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Memtable {
+    /// Adds a version, of a record behind all that it has, and drops those of its key that are
+    /// between two `horizons`. Nobody else writes meanwhile.
+    pub(crate) fn insert(&self, key: &[u8], lsn: Lsn, value: Option<&[u8]>, horizons: &Horizons) {
+        let len = |value: Option<usize>, key_len| VERSION_OVERHEAD + key_len + value.unwrap_or(0);
+        let slot = Slot { lsn, value: value.map(Into::into), older: None };
+        let mut bytes = len(value.map(<[u8]>::len), key.len()) as u64;
+        {
+            let mut shard = self.shard(KeyHash::of(key)).write();
+            match shard.entry(Key::from_slice(key)) {
+                btree_map::Entry::Vacant(place) => drop(place.insert(slot)),
+                btree_map::Entry::Occupied(mut place) => {
+                    let newest = place.get_mut();
+                    let before = std::mem::replace(newest, slot);
+                    newest.older = Some(Box::new(before));
+                    let dropped = newest.drop_unneeded(horizons);
+                    let gone = dropped.into_iter().map(|value| len(value, key.len()) as u64);
+                    bytes = bytes.wrapping_sub(gone.sum());
+                }
+            }
+        }
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        if self.first_lsn.load(Ordering::Relaxed) == 0 {
+            self.first_lsn.store(lsn, Ordering::Relaxed);
+        }
+        self.last_lsn.store(lsn, Ordering::Release);
+    }
+
+    /// The newest version of a key up to what `upto` says, which is asked while no version of that
+    /// key can be dropped.
+    pub(crate) fn get(
+        &self,
+        key: &[u8],
+        hash: KeyHash,
+        upto: impl FnOnce() -> Lsn,
+    ) -> Option<FoundVersion> {
+        let shard = self.shard(hash).read();
+        let newest = shard.get(key)?;
+        let found = newest.upto(upto())?;
+        Some((found.lsn, found.value.as_deref().map(<[u8]>::to_vec)))
+    }
+
+    /// About what memory it takes, in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.last_lsn.load(Ordering::Acquire) == 0
+    }
+
+    /// The first and the last record that it has versions of.
+    pub(crate) fn lsns(&self) -> Option<(Lsn, Lsn)> {
+        let last = self.last_lsn.load(Ordering::Acquire);
+        (last > 0).then(|| (self.first_lsn.load(Ordering::Relaxed), last))
+    }
+
+    fn shard(&self, hash: KeyHash) -> &RwLock<Shard> {
+        &self.shards[hash.of_many(SHARDS)]
+    }
+}
+
+impl Slot {
+    /// The newest version up to `upto`.
+    fn upto(&self, upto: Lsn) -> Option<&Self> {
+        let mut slot = self;
+        while slot.lsn > upto {
+            slot = slot.older.as_deref()?;
+        }
+        Some(slot)
+    }
+
+    /// Drops what nobody can see: a version that is not the newest up to any horizon. The lengths
+    /// of the values that went.
+    fn drop_unneeded(&mut self, horizons: &Horizons) -> Vec<Option<usize>> {
+        let mut dropped = Vec::new();
+        let mut slot = self;
+        while let Some(mut older) = slot.older.take() {
+            if horizons.needs(older.lsn, slot.lsn) {
+                slot = slot.older.insert(older);
+            } else {
+                dropped.push(older.value.as_ref().map(|value| value.len()));
+                slot.older = older.older.take();
+            }
+        }
+        dropped
+    }
+}
+
+#[cfg(test)]
+mod tests;

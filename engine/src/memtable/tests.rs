@@ -1,0 +1,115 @@
+//! A memtable beside a map of all versions.
+
+use super::*;
+use crate::table::{Direction, Entry, Which};
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+type Versions = BTreeMap<(Vec<u8>, Reverse<Lsn>), Option<Vec<u8>>>;
+
+fn key(number: u32) -> Vec<u8> {
+    // Some longer than what is kept in place.
+    format!("key {:0width$}", number, width = if number.is_multiple_of(3) { 40 } else { 5 })
+        .into_bytes()
+}
+
+/// A memtable of a few keys with many versions, and all versions that there ever were.
+fn fill(horizons: &Horizons) -> (Arc<Memtable>, Versions) {
+    let memtable = Arc::new(Memtable::default());
+    let mut versions = Versions::new();
+    let mut random = 1_u32;
+    for lsn in 1..3000 {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let key = key(random >> 16 & 127);
+        let value = (random >> 9 & 3 > 0).then(|| vec![7; (random >> 11) as usize & 7]);
+        memtable.insert(&key, lsn, value.as_deref(), horizons);
+        versions.insert((key, Reverse(lsn)), value);
+    }
+    (memtable, versions)
+}
+
+fn newest(versions: &Versions, key: &[u8], upto: Lsn) -> Option<FoundVersion> {
+    let (found, value) = versions.range((key.to_vec(), Reverse(upto))..).next()?;
+    (found.0 == key).then(|| (found.1.0, value.clone()))
+}
+
+#[test]
+fn at_each_horizon_it_is_what_it_was() {
+    let horizons = Horizons::new(vec![40, 700, 1500, 1501, 2400]);
+    let (memtable, versions) = fill(&horizons);
+    assert_eq!(memtable.lsns(), Some((1, 2999)));
+    let keys: BTreeSet<Vec<u8>> = (0..140).map(key).collect();
+    for upto in [40, 700, 1500, 1501, 2400, Lsn::MAX] {
+        for key in &keys {
+            let found = memtable.get(key, KeyHash::of(key), || upto);
+            assert_eq!(found, newest(&versions, key, upto), "{key:?} up to {upto}");
+        }
+        let there: Vec<_> = keys
+            .iter()
+            .filter_map(|key| Some((key.clone(), newest(&versions, key, upto)?)))
+            .collect();
+        for (from, to) in [
+            (Bound::Unbounded, Bound::Unbounded),
+            (Bound::Included(key(9)), Bound::Excluded(key(64))),
+            (Bound::Excluded(key(9)), Bound::Included(key(64))),
+            (Bound::Included(key(64)), Bound::Included(key(64))),
+            (Bound::Included(key(99)), Bound::Unbounded),
+        ] {
+            let expected: Vec<_> = there
+                .iter()
+                .filter(|(key, _)| {
+                    std::ops::RangeBounds::contains(&(from.clone(), to.clone()), key)
+                })
+                .cloned()
+                .collect();
+            let bounds = (from.as_ref().map(Vec::as_slice), to.as_ref().map(Vec::as_slice));
+            let read = |direction| {
+                let memtable = Arc::clone(&memtable);
+                let mut cursor =
+                    MemtableCursor::new(memtable, bounds, Which::UpTo(upto), direction);
+                let mut all = Vec::new();
+                while let Some(Entry { key, lsn, value }) = cursor.entry() {
+                    all.push((key.to_vec(), (lsn, value.map(<[u8]>::to_vec))));
+                    cursor.advance();
+                }
+                all
+            };
+            assert_eq!(read(Direction::Forward), expected);
+            let mut backward = read(Direction::Backward);
+            backward.reverse();
+            assert_eq!(backward, expected);
+        }
+    }
+}
+
+#[test]
+fn what_nobody_can_see_is_dropped() {
+    let count = |horizons: &Horizons| {
+        let (memtable, _) = fill(horizons);
+        let all = (Bound::Unbounded, Bound::Unbounded);
+        let mut cursor =
+            MemtableCursor::new(Arc::clone(&memtable), all, Which::All, Direction::Forward);
+        let mut versions = 0;
+        let mut bytes = 0;
+        while let Some(Entry { key, value, .. }) = cursor.entry() {
+            versions += 1;
+            bytes += (VERSION_OVERHEAD + key.len() + value.map_or(0, <[u8]>::len)) as u64;
+            cursor.advance();
+        }
+        assert_eq!(memtable.bytes(), bytes);
+        versions
+    };
+    let keys = count(&Horizons::default());
+    assert_eq!(keys, 128, "one version of each");
+    let one = count(&Horizons::new(vec![1500]));
+    assert!(one > keys && one <= 2 * keys, "{one}");
+}
+
+#[test]
+fn an_empty_one_has_nothing() {
+    let memtable = Arc::new(Memtable::default());
+    assert!(memtable.is_empty() && memtable.lsns().is_none());
+    let all = (Bound::Unbounded, Bound::Unbounded);
+    assert!(MemtableCursor::new(memtable, all, Which::All, Direction::Backward).entry().is_none());
+}

@@ -1,0 +1,207 @@
+//! Reading a table: its footer when it is opened, index and filter at first use, blocks as they are
+//! asked for.
+
+use super::block::{Block, Found};
+use super::filter::{self, KeyHash};
+use super::index::Index;
+use super::{BLOCKS, FILTER, FOOTER, Footer, INDEX, LZ4, STORED, TRAILER_LEN_BYTES, block_crc};
+use crate::codec::Reader;
+use crate::damage::{Damage, Lsn};
+use crate::error::OpenError;
+use crate::sealed::{FileKind, FileRef, SealedReader, Verified};
+use gannet_storage::{SealedFile, Storage};
+use std::ops::{Deref, Range};
+use std::sync::OnceLock;
+
+/// A block is at most so many times as long as what it is compressed to: LZ4 cannot do more.
+const LZ4_GAIN_MAX: usize = 255;
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(crate) struct TableReader<F: SealedFile> {
+    sealed: SealedReader<F>,
+    footer: Footer,
+    index: OnceLock<Verified<F::View>>,
+    filter: OnceLock<Verified<F::View>>,
+}
+
+/// The bytes of a block, whole and not compressed.
+#[derive(Clone, Debug)]
+pub(crate) enum BlockBytes<V> {
+    /// As they stand in the file, in a view of it.
+    Stored(V, Range<usize>),
+    Unpacked(Box<[u8]>),
+}
+
+/// A version of a key that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Version {
+    pub(crate) lsn: Lsn,
+    /// `None` where it deleted the key.
+    pub(crate) value: Option<Vec<u8>>,
+}
+
+impl<V: Deref<Target = [u8]>> Deref for BlockBytes<V> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Stored(view, range) => &view[range.clone()],
+            Self::Unpacked(bytes) => bytes,
+        }
+    }
+}
+
+impl<F: SealedFile> TableReader<F> {
+    /// Opens the table that `file` names, and reads its footer.
+    ///
+    /// # Errors
+    /// Damage; `Storage`.
+    pub(crate) fn open<S: Storage<Sealed = F>>(
+        storage: &S,
+        database: [u8; 16],
+        file: &FileRef,
+    ) -> Result<Self, OpenError> {
+        let sealed = SealedReader::open(storage, FileKind::Table, database, file)?;
+        let bytes = sealed.read(FOOTER)?;
+        let footer = Footer::decode(&bytes)
+            .ok_or_else(|| sealed.damage(FOOTER, 0, Damage::Field("footer")))?;
+        Ok(Self { sealed, footer, index: OnceLock::new(), filter: OnceLock::new() })
+    }
+
+    pub(crate) fn footer(&self) -> &Footer {
+        &self.footer
+    }
+
+    /// The newest version of a key up to `upto`, if the table has one.
+    ///
+    /// # Errors
+    /// Damage; `Storage`.
+    pub(crate) fn get(
+        &self,
+        key: &[u8],
+        hash: KeyHash,
+        upto: Lsn,
+    ) -> Result<Option<Version>, OpenError> {
+        if upto < self.footer.first_lsn || !self.may_have(hash)? {
+            return Ok(None);
+        }
+        let mut block = self.block_of(key)?;
+        while block < self.blocks() {
+            let bytes = self.block(block)?;
+            let parsed = Block::new(&bytes, self.footer.first_lsn);
+            match parsed.and_then(|parsed| parsed.get(key, upto)) {
+                None => return Err(self.damaged(block)),
+                Some(Found::Nothing) => return Ok(None),
+                Some(Found::MaybeNext) => block += 1,
+                Some(Found::Version(lsn, place)) => {
+                    return Ok(Some(Version { lsn, value: place.map(|at| bytes[at].to_vec()) }));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn may_have(&self, hash: KeyHash) -> Result<bool, OpenError> {
+        let filter = self.section(FILTER, &self.filter)?;
+        Ok(filter::may_have(filter, self.footer.probes, hash))
+    }
+
+    /// The first block that may have a key; the number of blocks if none may.
+    pub(super) fn block_of(&self, key: &[u8]) -> Result<usize, OpenError> {
+        let found = self.index()?.block_of(key);
+        found.ok_or_else(|| self.sealed.damage(INDEX, 0, Damage::Field("index")).into())
+    }
+
+    /// One more than the last block that may have a key.
+    pub(super) fn block_behind(&self, key: &[u8]) -> Result<usize, OpenError> {
+        let found = self.index()?.block_behind(key);
+        found.ok_or_else(|| self.sealed.damage(INDEX, 0, Damage::Field("index")).into())
+    }
+
+    pub(super) fn blocks(&self) -> usize {
+        self.footer.blocks as usize
+    }
+
+    /// Where a block stands among the bytes of all blocks.
+    pub(super) fn place(&self, block: usize) -> Result<Range<u64>, OpenError> {
+        let place = self.index()?.place(block);
+        place.ok_or_else(|| self.sealed.damage(INDEX, 0, Damage::Field("index")).into())
+    }
+
+    /// Bytes of blocks, not verified.
+    pub(super) fn view(&self, places: Range<u64>) -> Result<F::View, OpenError> {
+        self.sealed.unverified(BLOCKS, places)
+    }
+
+    fn index(&self) -> Result<Index<'_>, OpenError> {
+        let bytes = self.section(INDEX, &self.index)?;
+        let index = Index::new(bytes, self.blocks(), self.footer.skip as usize);
+        index.ok_or_else(|| self.sealed.damage(INDEX, 0, Damage::Length).into())
+    }
+
+    /// A section that is verified, and kept, when it is first used.
+    fn section<'r>(
+        &'r self,
+        id: u32,
+        kept: &'r OnceLock<Verified<F::View>>,
+    ) -> Result<&'r [u8], OpenError> {
+        if let Some(bytes) = kept.get() {
+            return Ok(bytes);
+        }
+        let read = self.sealed.read(id)?;
+        Ok(kept.get_or_init(|| read))
+    }
+
+    /// A block, its checksum verified.
+    fn block(&self, block: usize) -> Result<BlockBytes<F::View>, OpenError> {
+        let place = self.place(block)?;
+        let view = self.view(place.clone())?;
+        let len = view.len();
+        self.block_in(place.start, view, 0..len)
+    }
+
+    /// The block in a range of a view, which stands at byte `at` of all blocks, its checksum
+    /// verified.
+    pub(super) fn block_in(
+        &self,
+        at: u64,
+        view: F::View,
+        range: Range<usize>,
+    ) -> Result<BlockBytes<F::View>, OpenError> {
+        let damaged = |damage| OpenError::from(self.sealed.damage(BLOCKS, at, damage));
+        let parts = view[range.clone()].split_last_chunk::<4>();
+        let parts = parts.and_then(|(rest, crc)| Some((rest.split_last()?, crc)));
+        let ((codec, payload), crc) = parts.ok_or_else(|| damaged(Damage::Length))?;
+        let expected = block_crc(self.sealed.ident().number, at, *codec, payload);
+        if u32::from_le_bytes(*crc) != expected {
+            return Err(damaged(Damage::Checksum));
+        }
+        match *codec {
+            STORED => Ok(BlockBytes::Stored(view, range.start..range.end - TRAILER_LEN_BYTES)),
+            LZ4 => {
+                let unpacked = unpack(payload).ok_or_else(|| damaged(Damage::Field("block")))?;
+                Ok(BlockBytes::Unpacked(unpacked))
+            }
+            _ => Err(damaged(Damage::Field("codec"))),
+        }
+    }
+
+    /// A block whose checksum matches is not one.
+    pub(super) fn damaged(&self, block: usize) -> OpenError {
+        let start = self.place(block).map_or(0, |place| place.start);
+        self.sealed.damage(BLOCKS, start, Damage::Field("block")).into()
+    }
+}
+
+/// What was compressed, if that is what it is.
+fn unpack(payload: &[u8]) -> Option<Box<[u8]>> {
+    let mut r = Reader::new(payload);
+    let len = usize::try_from(r.u32()?).ok()?;
+    if len > r.rest().len().saturating_mul(LZ4_GAIN_MAX) {
+        return None;
+    }
+    let mut bytes = vec![0; len];
+    let written = lz4_flex::block::decompress_into(r.rest(), &mut bytes).ok()?;
+    (written == len).then(|| bytes.into())
+}
