@@ -40,8 +40,8 @@ impl<'a> Reader<'a> {
         self.array().map(u64::from_le_bytes)
     }
 
-    /// A number in as few bytes as it needs: seven bits in each, lowest first, all but the last with
-    /// the eighth bit set.
+    /// A number in as few bytes as it needs: seven bits in each, lowest first, all but the last
+    /// with the eighth bit set.
     #[cfg(test)]
     pub(crate) fn varint(&mut self) -> Option<u64> {
         let mut value = 0;

@@ -96,6 +96,8 @@ mod stats;
 mod sync;
 #[cfg(test)]
 mod table;
+#[cfg(test)]
+mod tree;
 mod verify;
 mod workers;
 

@@ -20,14 +20,17 @@ impl Horizons {
     /// Whether a version is the newest up to any horizon, where `next` is the one that follows it.
     pub(crate) fn needs(&self, lsn: Lsn, next: Lsn) -> bool {
         let from = self.lsns.partition_point(|&horizon| horizon < lsn);
-        // Behind the last horizon nobody reads yet, and nobody will before it is visible: then it
-        // is that which is seen, unless the next one is visible at once with it.
         self.lsns.get(from).is_some_and(|&horizon| horizon < next)
     }
 
     /// The first of them: what is older than a version up to it nobody can see.
     pub(crate) fn first(&self) -> Lsn {
         self.lsns.first().copied().unwrap_or(0)
+    }
+
+    /// The last of them: what is behind it is not visible yet.
+    pub(crate) fn last(&self) -> Lsn {
+        self.lsns.last().copied().unwrap_or(0)
     }
 }
 
@@ -51,7 +54,7 @@ mod tests {
         for ((lsn, next), expected) in cases {
             assert_eq!(horizons.needs(lsn, next), expected, "{lsn} before {next}");
         }
-        assert_eq!((horizons.first(), Horizons::default().first()), (10, 0));
+        assert_eq!((horizons.first(), horizons.last()), (10, 20));
         assert!(!Horizons::default().needs(1, 2));
     }
 }

@@ -60,8 +60,8 @@ impl IndexBuilder {
     }
 }
 
-/// A key at or behind `last` and before `next`, as short as it can be: the beginning of `next` up to
-/// where it differs. `last` itself where that is not before `next`: a key's versions may go on
+/// A key at or behind `last` and before `next`, as short as it can be: the beginning of `next` up
+/// to where it differs. `last` itself where that is not before `next`: a key's versions may go on
 /// there.
 fn separator<'k>(last: &'k [u8], next: Option<&'k [u8]>) -> &'k [u8] {
     let Some(next) = next else { return last };

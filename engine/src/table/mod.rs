@@ -1,5 +1,4 @@
-//! Sorted tables: entries of all keyspaces in order of their keys, sealed (`docs/FORMAT.md`, chapter
-//! Table file).
+//! Sorted tables: entries of all keyspaces in order of their keys, sealed.
 //!
 //! Keeps the file: blocks of entries, each compressed and checked on its own, an index of them, a
 //! filter that knows most keys that are not there, and a footer. Which tables there are, and which

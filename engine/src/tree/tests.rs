@@ -1,0 +1,181 @@
+//! Memtables and tables read as one, beside a map of all versions.
+
+use super::*;
+use crate::damage::Lsn;
+use crate::memtable::{Horizons, Memtable};
+use crate::table::{Compression, Direction, TableReader, TableSettings, TableWriter, Which};
+use gannet_storage::{MemStorage, Storage};
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+
+type Sealed = <MemStorage as Storage>::Sealed;
+type Versions = BTreeMap<(Vec<u8>, Reverse<Lsn>), Option<Vec<u8>>>;
+type Sources = Vec<Box<dyn Cursor>>;
+
+const DATABASE: [u8; 16] = [3; 16];
+const SETTINGS: TableSettings =
+    TableSettings { block_bytes: 256, compression: Compression::Lz4, bloom_bits: 10 };
+const ALL: (Bound<&[u8]>, Bound<&[u8]>) = (Bound::Unbounded, Bound::Unbounded);
+
+/// A memtable over three tables, which have the versions in turns of a hundred records.
+struct Bed {
+    memtable: Arc<Memtable>,
+    tables: Vec<Arc<TableReader<Sealed>>>,
+    versions: Versions,
+    storage: MemStorage,
+}
+
+impl Bed {
+    fn new(horizons: &Horizons) -> Self {
+        let mut bed = Self {
+            memtable: Arc::default(),
+            tables: Vec::new(),
+            versions: Versions::new(),
+            storage: MemStorage::new(),
+        };
+        let mut random = 1_u32;
+        for lsn in 1..=400 {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let key = format!("key {:03}", random >> 16 & 63).into_bytes();
+            let value = (random >> 9 & 3 > 0).then(|| vec![7; (random >> 11) as usize & 7]);
+            bed.memtable.insert(&key, lsn, value.as_deref(), horizons);
+            bed.versions.insert((key, Reverse(lsn)), value);
+            if lsn % 100 == 0 && lsn < 400 {
+                bed.flush(lsn / 100);
+            }
+        }
+        bed
+    }
+
+    /// Writes a table of the memtable, and begins another one.
+    fn flush(&mut self, number: u64) {
+        let memtable = std::mem::take(&mut self.memtable);
+        let first = memtable.lsns().unwrap().0;
+        let cursor = MemtableCursor::new(memtable, ALL, Which::All, Direction::Forward);
+        let table = self.write(number, first, cursor).unwrap();
+        self.tables.push(table);
+    }
+
+    /// `None` if there is nothing to write.
+    fn write(
+        &self,
+        number: u64,
+        first: Lsn,
+        mut cursor: impl Cursor,
+    ) -> Option<Arc<TableReader<Sealed>>> {
+        let place = (DATABASE, number);
+        let mut writer = TableWriter::create(&self.storage, place, SETTINGS, first).unwrap();
+        while let Some(entry) = cursor.entry() {
+            writer.push(&entry).unwrap();
+            cursor.advance().unwrap();
+        }
+        if writer.is_empty() {
+            return None;
+        }
+        let (file, _) = writer.finish().unwrap();
+        Some(Arc::new(TableReader::open(&self.storage, DATABASE, &file).unwrap()))
+    }
+
+    fn sources(
+        &self,
+        bounds: (Bound<&[u8]>, Bound<&[u8]>),
+        which: Which,
+        direction: Direction,
+    ) -> Sources {
+        let memtable = Arc::clone(&self.memtable);
+        let mut all: Sources =
+            vec![Box::new(MemtableCursor::new(memtable, bounds, which, direction))];
+        for table in &self.tables {
+            let cursor = TableCursor::new(Arc::clone(table), bounds, which, direction);
+            all.push(Box::new(cursor.unwrap()));
+        }
+        all
+    }
+}
+
+fn read(mut cursor: impl Cursor) -> Vec<(Vec<u8>, Lsn, Option<Vec<u8>>)> {
+    let mut all = Vec::new();
+    while let Some(Entry { key, lsn, value }) = cursor.entry() {
+        all.push((key.to_vec(), lsn, value.map(<[u8]>::to_vec)));
+        cursor.advance().unwrap();
+    }
+    all
+}
+
+/// What a reader up to a record sees, deleted keys included.
+fn seen(versions: &Versions, upto: Lsn) -> Vec<(Vec<u8>, Lsn, Option<Vec<u8>>)> {
+    let mut seen: Vec<_> = versions
+        .iter()
+        .filter(|((_, lsn), _)| lsn.0 <= upto)
+        .map(|((key, lsn), value)| (key.clone(), lsn.0, value.clone()))
+        .collect();
+    seen.dedup_by(|later, first| later.0 == first.0);
+    seen
+}
+
+#[test]
+fn each_reader_sees_the_newest_versions_up_to_his_record_either_way() {
+    let horizons = [30, 99, 100, 101, 250, 400];
+    let bed = Bed::new(&Horizons::new(horizons.to_vec()));
+    for upto in horizons {
+        let expected = seen(&bed.versions, upto);
+        for direction in [Direction::Forward, Direction::Backward] {
+            let which = Which::UpTo(upto);
+            let sources = bed.sources(ALL, which, direction);
+            let mut found = read(Merged::new(sources, which, direction).unwrap());
+            if direction == Direction::Backward {
+                found.reverse();
+            }
+            assert!(found == expected, "up to {upto}, {direction:?}");
+        }
+    }
+    let bounds = (Bound::Included(&b"key 010"[..]), Bound::Excluded(&b"key 020"[..]));
+    let which = Which::UpTo(400);
+    let sources = bed.sources(bounds, which, Direction::Backward);
+    let mut found = read(Merged::new(sources, which, Direction::Backward).unwrap());
+    found.reverse();
+    let mut expected = seen(&bed.versions, 400);
+    expected.retain(|(key, ..)| (&b"key 010"[..]..&b"key 020"[..]).contains(&&key[..]));
+    assert!(found == expected);
+}
+
+#[test]
+fn what_is_written_anew_is_seen_as_before_and_nothing_else_is_kept() {
+    let wide = Horizons::new((1..=400).collect());
+    let bed = Bed::new(&wide);
+    for lsns in [vec![400], vec![150, 400], vec![1, 120, 121, 399, 400], vec![100, 300]] {
+        let horizons = Horizons::new(lsns.clone());
+        for is_last in [false, true] {
+            let sources = bed.sources(ALL, Which::All, Direction::Forward);
+            let merged = Merged::new(sources, Which::All, Direction::Forward).unwrap();
+            let retained = Retained::new(merged, horizons.clone(), is_last).unwrap();
+            let table = bed.write(9, 1, retained).unwrap();
+            let cursor = |which| {
+                TableCursor::new(Arc::clone(&table), ALL, which, Direction::Forward).unwrap()
+            };
+            for upto in &lsns {
+                let mut found = read(cursor(Which::UpTo(*upto)));
+                let mut expected = seen(&bed.versions, *upto);
+                if is_last {
+                    found.retain(|(.., value)| value.is_some());
+                    expected.retain(|(.., value)| value.is_some());
+                }
+                assert!(found == expected, "up to {upto} of {lsns:?}, last: {is_last}");
+            }
+            let kept = read(cursor(Which::All));
+            // What is not visible at the last horizon will be.
+            let last = horizons.last();
+            let needed = |(key, lsn, value): &(Vec<u8>, Lsn, Option<Vec<u8>>)| {
+                let is_seen =
+                    |upto| seen(&bed.versions, upto).contains(&(key.clone(), *lsn, value.clone()));
+                let is_newest = is_seen(400);
+                let is_forgotten = is_last && value.is_none() && *lsn <= horizons.first();
+                (*lsn > last || is_newest || lsns.iter().any(|upto| is_seen(*upto)))
+                    && !is_forgotten
+            };
+            assert!(kept.iter().all(needed), "{lsns:?}, last: {is_last}");
+        }
+    }
+}
