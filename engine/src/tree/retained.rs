@@ -10,7 +10,8 @@ use crate::table::Entry;
 pub(crate) struct Retained<C> {
     source: C,
     horizons: Horizons,
-    /// Nothing older is anywhere else: a key that was deleted before anybody looks can be forgotten.
+    /// Nothing older is anywhere else: a key that was deleted before anybody looks can be
+    /// forgotten.
     is_last: bool,
     /// The key of the last version that was looked at, and the number of that version.
     newer: Option<(Vec<u8>, Lsn)>,
