@@ -17,7 +17,6 @@ const READ_BYTES_MAX: u64 = 256 << 10;
 const READ_BYTES_MIN: u64 = 32 << 10;
 
 /// See the module's documentation.
-#[derive(Debug)]
 pub(crate) struct TableCursor<F: SealedFile> {
     table: Arc<TableReader<F>>,
     which: Which,

@@ -15,7 +15,7 @@ mod writer;
 pub(crate) use cursor::TableCursor;
 pub(crate) use filter::KeyHash;
 pub(crate) use footer::Footer;
-pub(crate) use reader::TableReader;
+pub(crate) use reader::{TableReader, Version};
 pub(crate) use writer::{TableSettings, TableWriter};
 
 use crate::damage::Lsn;

@@ -17,7 +17,6 @@ use std::sync::OnceLock;
 const LZ4_GAIN_MAX: usize = 255;
 
 /// See the module's documentation.
-#[derive(Debug)]
 pub(crate) struct TableReader<F: SealedFile> {
     sealed: SealedReader<F>,
     footer: Footer,
@@ -185,6 +184,11 @@ impl<F: SealedFile> TableReader<F> {
             }
             _ => Err(damaged(Damage::Field("codec"))),
         }
+    }
+
+    /// It is not the table that is wanted, whatever its header says.
+    pub(crate) fn inconsistent(&self) -> OpenError {
+        self.sealed.damage(FOOTER, 0, Damage::Field("footer")).into()
     }
 
     /// A block whose checksum matches is not one.

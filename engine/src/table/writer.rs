@@ -110,6 +110,16 @@ impl<'s, S: Storage> TableWriter<'s, S> {
         Ok(())
     }
 
+    /// Length of the blocks so far.
+    pub(crate) fn len_bytes(&self) -> u64 {
+        self.end + self.block.len_bytes() as u64
+    }
+
+    /// The key of the last entry.
+    pub(crate) fn last_key(&self) -> &[u8] {
+        &self.footer.last_key
+    }
+
     /// Whether nothing was appended.
     pub(crate) fn is_empty(&self) -> bool {
         self.footer.entries == 0

@@ -1,10 +1,16 @@
 //! The tree: memtables over tables, read as one.
 //!
-//! Keeps how sources of versions, each in order, become one (`merged`), and which versions are kept
-//! where they are written anew (`retained`).
+//! Keeps which tables there are (`levels`) and where they are in the order of keys (`handle`), how
+//! sources of versions, each in order, become one (`merged`), and which versions are kept where
+//! they are written anew (`retained`).
 
+mod handle;
+mod levels;
 mod merged;
+mod plan;
 mod retained;
+mod snapshots;
+mod write;
 
 pub(crate) use merged::Merged;
 pub(crate) use retained::Retained;

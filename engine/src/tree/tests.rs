@@ -1,10 +1,14 @@
 //! Memtables and tables read as one, beside a map of all versions.
 
+use super::handle::{Table, TableEntry};
+use super::levels::Levels;
+use super::write::{Writing, Written};
 use super::*;
 use crate::damage::Lsn;
 use crate::memtable::{Horizons, Memtable};
-use crate::table::{Compression, Direction, TableReader, TableSettings, TableWriter, Which};
+use crate::table::{Compression, Direction, KeyHash, TableReader, TableSettings, Which};
 use gannet_storage::{MemStorage, Storage};
+use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -22,7 +26,7 @@ const ALL: (Bound<&[u8]>, Bound<&[u8]>) = (Bound::Unbounded, Bound::Unbounded);
 /// A memtable over three tables, which have the versions in turns of a hundred records.
 struct Bed {
     memtable: Arc<Memtable>,
-    tables: Vec<Arc<TableReader<Sealed>>>,
+    tables: Vec<Arc<Table<Sealed>>>,
     versions: Versions,
     storage: MemStorage,
 }
@@ -62,20 +66,36 @@ impl Bed {
     fn write(
         &self,
         number: u64,
-        first: Lsn,
-        mut cursor: impl Cursor,
-    ) -> Option<Arc<TableReader<Sealed>>> {
-        let place = (DATABASE, number);
-        let mut writer = TableWriter::create(&self.storage, place, SETTINGS, first).unwrap();
-        while let Some(entry) = cursor.entry() {
-            writer.push(&entry).unwrap();
-            cursor.advance().unwrap();
-        }
-        if writer.is_empty() {
-            return None;
-        }
-        let (file, _) = writer.finish().unwrap();
-        Some(Arc::new(TableReader::open(&self.storage, DATABASE, &file).unwrap()))
+        first_lsn: Lsn,
+        cursor: impl Cursor,
+    ) -> Option<Arc<Table<Sealed>>> {
+        let mut tables = self.write_cut(number, first_lsn, u64::MAX, cursor);
+        assert!(tables.len() < 2);
+        tables.pop()
+    }
+
+    /// In tables of so many bytes.
+    fn write_cut(
+        &self,
+        number: u64,
+        first_lsn: Lsn,
+        table_bytes: u64,
+        cursor: impl Cursor,
+    ) -> Vec<Arc<Table<Sealed>>> {
+        let next = Cell::new(number);
+        let writing = Writing {
+            storage: &self.storage,
+            database: DATABASE,
+            settings: SETTINGS,
+            table_bytes,
+            first_lsn,
+            next_number: &|| next.replace(next.get() + 1),
+            goes_on: &|| true,
+        };
+        let Written::Tables(tables) = writing.write(cursor).unwrap() else {
+            panic!("nobody wants it ended");
+        };
+        tables.into_iter().map(|entry| Arc::new(Table::new(entry))).collect()
     }
 
     fn sources(
@@ -88,10 +108,14 @@ impl Bed {
         let mut all: Sources =
             vec![Box::new(MemtableCursor::new(memtable, bounds, which, direction))];
         for table in &self.tables {
-            let cursor = TableCursor::new(Arc::clone(table), bounds, which, direction);
+            let cursor = TableCursor::new(self.open(table), bounds, which, direction);
             all.push(Box::new(cursor.unwrap()));
         }
         all
+    }
+
+    fn open(&self, table: &Table<Sealed>) -> Arc<TableReader<Sealed>> {
+        Arc::clone(table.reader(&self.storage, DATABASE).unwrap())
     }
 }
 
@@ -152,9 +176,8 @@ fn what_is_written_anew_is_seen_as_before_and_nothing_else_is_kept() {
             let merged = Merged::new(sources, Which::All, Direction::Forward).unwrap();
             let retained = Retained::new(merged, horizons.clone(), is_last).unwrap();
             let table = bed.write(9, 1, retained).unwrap();
-            let cursor = |which| {
-                TableCursor::new(Arc::clone(&table), ALL, which, Direction::Forward).unwrap()
-            };
+            let cursor =
+                |which| TableCursor::new(bed.open(&table), ALL, which, Direction::Forward).unwrap();
             for upto in &lsns {
                 let mut found = read(cursor(Which::UpTo(*upto)));
                 let mut expected = seen(&bed.versions, *upto);
@@ -178,4 +201,81 @@ fn what_is_written_anew_is_seen_as_before_and_nothing_else_is_kept() {
             assert!(kept.iter().all(needed), "{lsns:?}, last: {is_last}");
         }
     }
+}
+
+#[test]
+fn levels_have_what_their_tables_have() {
+    let horizons = [30, 99, 100, 101, 250, 299, 300];
+    let mut bed = Bed::new(&Horizons::new(horizons.to_vec()));
+    bed.versions.retain(|(_, lsn), _| lsn.0 <= 300);
+    let place = (&bed.storage, DATABASE);
+    let newest: Vec<_> = bed.tables.iter().rev().cloned().collect();
+    let above = Levels { newest, sorted: Vec::new() };
+    // The two older ones as one level, a table for each few keys.
+    let sources: Sources = bed.tables[..2]
+        .iter()
+        .map(|table| {
+            TableCursor::new(bed.open(table), ALL, Which::All, Direction::Forward).unwrap()
+        })
+        .map(|cursor| Box::new(cursor) as Box<dyn Cursor>)
+        .collect();
+    let merged = Merged::new(sources, Which::All, Direction::Forward).unwrap();
+    let level = bed.write_cut(10, 1, 150, merged);
+    assert!(level.len() > 5, "{}", level.len());
+    let newest = vec![Arc::clone(&bed.tables[2])];
+    let below = Levels { newest, sorted: vec![Vec::new(), level] };
+    for levels in [above, below] {
+        for upto in horizons {
+            let expected = seen(&bed.versions, upto);
+            for number in 0..70 {
+                let key = format!("key {number:03}").into_bytes();
+                let found = levels.get(place, (&key, KeyHash::of(&key)), upto).unwrap();
+                let found = found.map(|version| (key.clone(), version.lsn, version.value));
+                let there = expected.iter().find(|(other, ..)| *other == key).cloned();
+                assert_eq!(found, there, "up to {upto}");
+            }
+            for direction in [Direction::Forward, Direction::Backward] {
+                let which = Which::UpTo(upto);
+                let cursors = levels.cursors(place, ALL, which, direction).unwrap();
+                let mut found = read(Merged::new(cursors, which, direction).unwrap());
+                if direction == Direction::Backward {
+                    found.reverse();
+                }
+                assert!(found == expected, "up to {upto}, {direction:?}");
+            }
+        }
+        assert_eq!(levels.tables().count(), levels.clone().tables().count());
+    }
+}
+
+#[test]
+fn a_table_that_is_not_what_it_was_is_refused() {
+    let bed = Bed::new(&Horizons::default());
+    let entry = bed.tables[0].entry().clone();
+    let mut bytes = Vec::new();
+    entry.encode(&mut bytes);
+    assert_eq!(TableEntry::decode(&mut crate::codec::Reader::new(&bytes)), Some(entry.clone()));
+    for cut in 0..bytes.len() {
+        assert_eq!(TableEntry::decode(&mut crate::codec::Reader::new(&bytes[..cut])), None);
+    }
+    let other = TableEntry { last_lsn: entry.last_lsn + 1, ..entry };
+    assert!(Table::<Sealed>::new(other).reader(&bed.storage, DATABASE).is_err());
+}
+
+#[test]
+fn what_is_to_end_ends_before_it_is_begun() {
+    let bed = Bed::new(&Horizons::default());
+    let writing = Writing {
+        storage: &bed.storage,
+        database: DATABASE,
+        settings: SETTINGS,
+        table_bytes: u64::MAX,
+        first_lsn: 1,
+        next_number: &|| 50,
+        goes_on: &|| false,
+    };
+    let sources = bed.sources(ALL, Which::All, Direction::Forward);
+    let merged = Merged::new(sources, Which::All, Direction::Forward).unwrap();
+    assert!(matches!(writing.write(merged), Ok(Written::Ended)));
+    assert_eq!(bed.storage.list().unwrap().len(), bed.tables.len());
 }

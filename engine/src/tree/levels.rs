@@ -1,0 +1,180 @@
+//! The tables of a tree, by level.
+//!
+//! Keeps where a key is looked for. Level 0 has memtables as they were written, the newest first,
+//! whose keys overlap; each level below has tables of keys that do not, in order of them. What is
+//! above is newer.
+
+use super::Cursor;
+use super::handle::Table;
+use crate::damage::Lsn;
+use crate::error::OpenError;
+use crate::table::{Direction, Entry, KeyHash, TableCursor, Version, Which};
+use gannet_storage::{SealedFile, Storage};
+use std::ops::Bound;
+use std::sync::Arc;
+
+/// See the module's documentation.
+pub(crate) struct Levels<F: SealedFile> {
+    /// Level 0, the newest first.
+    pub(super) newest: Vec<Arc<Table<F>>>,
+    /// Level 1 and those below.
+    pub(super) sorted: Vec<Vec<Arc<Table<F>>>>,
+}
+
+impl<F: SealedFile> Default for Levels<F> {
+    fn default() -> Self {
+        Self { newest: Vec::new(), sorted: Vec::new() }
+    }
+}
+
+impl<F: SealedFile> Clone for Levels<F> {
+    fn clone(&self) -> Self {
+        Self { newest: self.newest.clone(), sorted: self.sorted.clone() }
+    }
+}
+
+impl<F: SealedFile> Levels<F> {
+    /// All tables, level by level.
+    pub(crate) fn tables(&self) -> impl Iterator<Item = &Arc<Table<F>>> {
+        self.newest.iter().chain(self.sorted.iter().flatten())
+    }
+
+    /// The newest version of a key up to `upto`.
+    ///
+    /// # Errors
+    /// Damage; `Storage`.
+    pub(crate) fn get<S: Storage<Sealed = F>>(
+        &self,
+        (storage, database): (&S, [u8; 16]),
+        (key, hash): (&[u8], KeyHash),
+        upto: Lsn,
+    ) -> Result<Option<Version>, OpenError> {
+        let above = self.newest.iter().filter(|table| table.may_have(key));
+        let below = self.sorted.iter().filter_map(|level| table_of(level, key));
+        for table in above.chain(below) {
+            if table.first_lsn() > upto {
+                continue;
+            }
+            let found = table.reader(storage, database)?.get(key, hash, upto)?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    /// A cursor for each table of level 0 and each level below that has keys in a range.
+    ///
+    /// # Errors
+    /// Damage; `Storage`.
+    pub(crate) fn cursors<'s, S: Storage<Sealed = F>>(
+        &self,
+        place: (&'s S, [u8; 16]),
+        bounds: (Bound<&[u8]>, Bound<&[u8]>),
+        which: Which,
+        direction: Direction,
+    ) -> Result<Vec<LevelCursor<'s, S>>, OpenError> {
+        let above = self.newest.iter().map(std::slice::from_ref);
+        let below = self.sorted.iter().map(Vec::as_slice);
+        let mut cursors = Vec::new();
+        for level in above.chain(below) {
+            let tables: Vec<_> = tables_in(level, bounds).cloned().collect();
+            if !tables.is_empty() {
+                cursors.push(LevelCursor::new(place, tables, bounds, which, direction)?);
+            }
+        }
+        Ok(cursors)
+    }
+}
+
+/// The table of a level that may have a key.
+fn table_of<'l, F: SealedFile>(
+    level: &'l [Arc<Table<F>>],
+    key: &[u8],
+) -> Option<&'l Arc<Table<F>>> {
+    let index = level.partition_point(|table| table.last_key() < key);
+    level.get(index).filter(|table| table.first_key() <= key)
+}
+
+/// The tables of a level that may have keys in a range.
+pub(super) fn tables_in<'l, F: SealedFile>(
+    level: &'l [Arc<Table<F>>],
+    (from, to): (Bound<&'l [u8]>, Bound<&'l [u8]>),
+) -> impl Iterator<Item = &'l Arc<Table<F>>> {
+    level.iter().filter(move |table| {
+        let begins_before = match to {
+            Bound::Included(to) => table.first_key() <= to,
+            Bound::Excluded(to) => table.first_key() < to,
+            Bound::Unbounded => true,
+        };
+        let ends_behind = match from {
+            Bound::Included(from) => table.last_key() >= from,
+            Bound::Excluded(from) => table.last_key() > from,
+            Bound::Unbounded => true,
+        };
+        begins_before && ends_behind
+    })
+}
+
+/// Tables whose keys follow each other, as one.
+pub(crate) struct LevelCursor<'s, S: Storage> {
+    place: (&'s S, [u8; 16]),
+    /// Those that were not begun, the next one last.
+    tables: Vec<Arc<Table<S::Sealed>>>,
+    bounds: (Bound<Vec<u8>>, Bound<Vec<u8>>),
+    which: Which,
+    direction: Direction,
+    /// `None` at the end.
+    table: Option<TableCursor<S::Sealed>>,
+}
+
+impl<'s, S: Storage> LevelCursor<'s, S> {
+    /// Of tables in order of keys.
+    ///
+    /// # Errors
+    /// Damage; `Storage`.
+    pub(super) fn new(
+        place: (&'s S, [u8; 16]),
+        mut tables: Vec<Arc<Table<S::Sealed>>>,
+        (from, to): (Bound<&[u8]>, Bound<&[u8]>),
+        which: Which,
+        direction: Direction,
+    ) -> Result<Self, OpenError> {
+        if direction == Direction::Forward {
+            tables.reverse();
+        }
+        let bounds = (from.map(<[u8]>::to_vec), to.map(<[u8]>::to_vec));
+        let mut cursor = Self { place, tables, bounds, which, direction, table: None };
+        cursor.pass_ended()?;
+        Ok(cursor)
+    }
+
+    /// Goes on to the next table that has a version, where this one has none any more.
+    fn pass_ended(&mut self) -> Result<(), OpenError> {
+        while self.table.as_ref().is_none_or(|table| table.entry().is_none()) {
+            let Some(next) = self.tables.pop() else {
+                self.table = None;
+                return Ok(());
+            };
+            let (storage, database) = self.place;
+            let reader = Arc::clone(next.reader(storage, database)?);
+            let (from, to) = &self.bounds;
+            let bounds = (from.as_ref().map(Vec::as_slice), to.as_ref().map(Vec::as_slice));
+            self.table = Some(TableCursor::new(reader, bounds, self.which, self.direction)?);
+        }
+        Ok(())
+    }
+}
+
+impl<S: Storage> Cursor for LevelCursor<'_, S> {
+    fn entry(&self) -> Option<Entry<'_>> {
+        self.table.as_ref()?.entry()
+    }
+
+    fn advance(&mut self) -> Result<(), OpenError> {
+        if let Some(table) = &mut self.table {
+            table.advance()?;
+        }
+        self.pass_ended()
+    }
+}
