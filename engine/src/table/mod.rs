@@ -5,6 +5,7 @@
 //! of them has the newest version of a key, is left to `tree`.
 
 mod block;
+mod cache;
 mod cursor;
 mod filter;
 mod footer;
@@ -12,10 +13,11 @@ mod index;
 mod reader;
 mod writer;
 
+pub(crate) use cache::BlockCache;
 pub(crate) use cursor::TableCursor;
 pub(crate) use filter::KeyHash;
 pub(crate) use footer::Footer;
-pub(crate) use reader::{TableReader, Version};
+pub(crate) use reader::{TableFiles, TableReader, Version};
 pub(crate) use writer::{TableSettings, TableWriter};
 
 use crate::damage::Lsn;

@@ -2,6 +2,7 @@
 //! asked for.
 
 use super::block::{Block, Found};
+use super::cache::BlockCache;
 use super::filter::{self, KeyHash};
 use super::index::Index;
 use super::{BLOCKS, FILTER, FOOTER, Footer, INDEX, LZ4, STORED, TRAILER_LEN_BYTES, block_crc};
@@ -11,7 +12,8 @@ use crate::error::OpenError;
 use crate::sealed::{FileKind, FileRef, SealedReader, Verified};
 use gannet_storage::{SealedFile, Storage};
 use std::ops::{Deref, Range};
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// A block is at most so many times as long as what it is compressed to: LZ4 cannot do more.
 const LZ4_GAIN_MAX: usize = 255;
@@ -22,14 +24,32 @@ pub(crate) struct TableReader<F: SealedFile> {
     footer: Footer,
     index: OnceLock<Verified<F::View>>,
     filter: OnceLock<Verified<F::View>>,
+    blocks: Arc<BlockCache>,
+    /// Where views copy nothing: a bit for each block that was verified.
+    verified: Option<Box<[AtomicU64]>>,
 }
+
+/// Where tables are read.
+pub(crate) struct TableFiles<'s, S> {
+    pub(crate) storage: &'s S,
+    pub(crate) database: [u8; 16],
+    pub(crate) blocks: &'s Arc<BlockCache>,
+}
+
+impl<S> Clone for TableFiles<'_, S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S> Copy for TableFiles<'_, S> {}
 
 /// The bytes of a block, whole and not compressed.
 #[derive(Clone, Debug)]
 pub(crate) enum BlockBytes<V> {
     /// As they stand in the file, in a view of it.
     Stored(V, Range<usize>),
-    Unpacked(Box<[u8]>),
+    Unpacked(Arc<[u8]>),
 }
 
 /// A version of a key that was found.
@@ -57,15 +77,19 @@ impl<F: SealedFile> TableReader<F> {
     /// # Errors
     /// Damage; `Storage`.
     pub(crate) fn open<S: Storage<Sealed = F>>(
-        storage: &S,
-        database: [u8; 16],
+        files: TableFiles<'_, S>,
         file: &FileRef,
     ) -> Result<Self, OpenError> {
+        let TableFiles { storage, database, blocks } = files;
         let sealed = SealedReader::open(storage, FileKind::Table, database, file)?;
         let bytes = sealed.read(FOOTER)?;
         let footer = Footer::decode(&bytes)
             .ok_or_else(|| sealed.damage(FOOTER, 0, Damage::Field("footer")))?;
-        Ok(Self { sealed, footer, index: OnceLock::new(), filter: OnceLock::new() })
+        let words = footer.blocks.div_ceil(u64::BITS) as usize;
+        let none = || std::iter::repeat_with(AtomicU64::default).take(words).collect();
+        let verified = storage.caps().zero_copy_views.then(none);
+        let (index, filter) = (OnceLock::new(), OnceLock::new());
+        Ok(Self { sealed, footer, index, filter, blocks: Arc::clone(blocks), verified })
     }
 
     pub(crate) fn footer(&self) -> &Footer {
@@ -152,12 +176,34 @@ impl<F: SealedFile> TableReader<F> {
         Ok(kept.get_or_init(|| read))
     }
 
-    /// A block, its checksum verified.
+    /// A block, its checksum verified, once where views copy nothing: other blocks are kept for
+    /// whoever asks for them again.
     fn block(&self, block: usize) -> Result<BlockBytes<F::View>, OpenError> {
         let place = self.place(block)?;
+        let bit = 1 << (block % 64);
+        let verified = self.verified.as_ref().map(|verified| &verified[block / 64]);
+        if verified.is_some_and(|verified| verified.load(Ordering::Relaxed) & bit != 0) {
+            let view = self.view(place)?;
+            let payload = 0..view.len() - TRAILER_LEN_BYTES;
+            return Ok(BlockBytes::Stored(view, payload));
+        }
+        let key = (self.sealed.ident().number, place.start);
+        if let Some(kept) = self.blocks.get(key) {
+            return Ok(BlockBytes::Unpacked(kept));
+        }
         let view = self.view(place.clone())?;
         let len = view.len();
-        self.block_in(place.start, view, 0..len)
+        let bytes = self.block_in(place.start, view, 0..len)?;
+        if let (BlockBytes::Stored(..), Some(verified)) = (&bytes, verified) {
+            verified.fetch_or(bit, Ordering::Relaxed);
+            return Ok(bytes);
+        }
+        let bytes = match bytes {
+            BlockBytes::Stored(..) => Arc::from(&*bytes),
+            BlockBytes::Unpacked(bytes) => bytes,
+        };
+        self.blocks.insert(key, Arc::clone(&bytes));
+        Ok(BlockBytes::Unpacked(bytes))
     }
 
     /// The block in a range of a view, which stands at byte `at` of all blocks, its checksum
@@ -199,7 +245,7 @@ impl<F: SealedFile> TableReader<F> {
 }
 
 /// What was compressed, if that is what it is.
-fn unpack(payload: &[u8]) -> Option<Box<[u8]>> {
+fn unpack(payload: &[u8]) -> Option<Arc<[u8]>> {
     let mut r = Reader::new(payload);
     let len = usize::try_from(r.u32()?).ok()?;
     if len > r.rest().len().saturating_mul(LZ4_GAIN_MAX) {

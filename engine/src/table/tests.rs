@@ -55,6 +55,14 @@ fn write(
     writer.finish().unwrap().0
 }
 
+fn open(
+    storage: &MemStorage,
+    file: &FileRef,
+) -> Result<TableReader<<MemStorage as Storage>::Sealed>, OpenError> {
+    let blocks = &Arc::new(BlockCache::new(1 << 16));
+    TableReader::open(TableFiles { storage, database: DATABASE, blocks }, file)
+}
+
 fn newest<'v>(versions: &'v Versions, key: &[u8], upto: Lsn) -> Option<(Lsn, &'v Option<Vec<u8>>)> {
     let (found, value) = versions.range((key.to_vec(), Reverse(upto))..).next()?;
     (found.0 == key).then_some((found.1.0, value))
@@ -69,7 +77,7 @@ fn every_version_is_found_and_nothing_else() {
         for (number, count) in [(1, 1), (2, 20), (3, 3000)] {
             let versions = versions(count);
             let file = write(&storage, number, settings(compression, bits), &versions);
-            let table = TableReader::open(&storage, DATABASE, &file).unwrap();
+            let table = open(&storage, &file).unwrap();
             let footer = table.footer();
             assert_eq!(footer.entries, versions.len() as u64);
             assert_eq!(
@@ -114,7 +122,7 @@ fn versions_are_read_in_order_either_way() {
     for (number, count) in [(1, 1), (2, 40), (3, 2500)] {
         let versions = versions(count);
         let file = write(&storage, number, settings(Compression::Lz4, 10), &versions);
-        let table = Arc::new(TableReader::open(&storage, DATABASE, &file).unwrap());
+        let table = Arc::new(open(&storage, &file).unwrap());
         let key = |number: u32| format!("key {number:06}").into_bytes();
         for (from, to) in [
             (Bound::Unbounded, Bound::Unbounded),
@@ -181,7 +189,7 @@ fn of_a_table_with_a_byte_changed_nothing_wrong_is_read() {
             }
             flip(&storage, &file, at);
             let read = || -> Result<(), OpenError> {
-                let table = TableReader::open(&storage, DATABASE, &file)?;
+                let table = open(&storage, &file)?;
                 for (key, lsn) in versions.keys() {
                     let found = table.get(key, KeyHash::of(key), lsn.0)?.expect("it is there");
                     assert_eq!(

@@ -5,7 +5,7 @@ use crate::damage::Lsn;
 use crate::error::OpenError;
 use crate::limits::NUMBER_MAX;
 use crate::sealed::FileRef;
-use crate::table::{Footer, TableReader};
+use crate::table::{Footer, TableFiles, TableReader};
 use gannet_storage::{SealedFile, Storage};
 use std::sync::{Arc, OnceLock};
 
@@ -98,13 +98,12 @@ impl<F: SealedFile> Table<F> {
     /// Damage; `Storage`.
     pub(super) fn reader<S: Storage<Sealed = F>>(
         &self,
-        storage: &S,
-        database: [u8; 16],
+        files: TableFiles<'_, S>,
     ) -> Result<&Arc<TableReader<F>>, OpenError> {
         if let Some(reader) = self.reader.get() {
             return Ok(reader);
         }
-        let opened = TableReader::open(storage, database, &self.entry.file)?;
+        let opened = TableReader::open(files, &self.entry.file)?;
         if TableEntry::new(self.entry.file, opened.footer()) != self.entry {
             return Err(opened.inconsistent());
         }

@@ -8,7 +8,7 @@ use super::Cursor;
 use super::handle::Table;
 use crate::damage::Lsn;
 use crate::error::OpenError;
-use crate::table::{Direction, Entry, KeyHash, TableCursor, Version, Which};
+use crate::table::{Direction, Entry, KeyHash, TableCursor, TableFiles, Version, Which};
 use gannet_storage::{SealedFile, Storage};
 use std::ops::Bound;
 use std::sync::Arc;
@@ -45,7 +45,7 @@ impl<F: SealedFile> Levels<F> {
     /// Damage; `Storage`.
     pub(crate) fn get<S: Storage<Sealed = F>>(
         &self,
-        (storage, database): (&S, [u8; 16]),
+        files: TableFiles<'_, S>,
         (key, hash): (&[u8], KeyHash),
         upto: Lsn,
     ) -> Result<Option<Version>, OpenError> {
@@ -55,7 +55,7 @@ impl<F: SealedFile> Levels<F> {
             if table.first_lsn() > upto {
                 continue;
             }
-            let found = table.reader(storage, database)?.get(key, hash, upto)?;
+            let found = table.reader(files)?.get(key, hash, upto)?;
             if found.is_some() {
                 return Ok(found);
             }
@@ -69,7 +69,7 @@ impl<F: SealedFile> Levels<F> {
     /// Damage; `Storage`.
     pub(crate) fn cursors<'s, S: Storage<Sealed = F>>(
         &self,
-        place: (&'s S, [u8; 16]),
+        files: TableFiles<'s, S>,
         bounds: (Bound<&[u8]>, Bound<&[u8]>),
         which: Which,
         direction: Direction,
@@ -80,7 +80,7 @@ impl<F: SealedFile> Levels<F> {
         for level in above.chain(below) {
             let tables: Vec<_> = tables_in(level, bounds).cloned().collect();
             if !tables.is_empty() {
-                cursors.push(LevelCursor::new(place, tables, bounds, which, direction)?);
+                cursors.push(LevelCursor::new(files, tables, bounds, which, direction)?);
             }
         }
         Ok(cursors)
@@ -118,7 +118,7 @@ pub(super) fn tables_in<'l, F: SealedFile>(
 
 /// Tables whose keys follow each other, as one.
 pub(crate) struct LevelCursor<'s, S: Storage> {
-    place: (&'s S, [u8; 16]),
+    files: TableFiles<'s, S>,
     /// Those that were not begun, the next one last.
     tables: Vec<Arc<Table<S::Sealed>>>,
     bounds: (Bound<Vec<u8>>, Bound<Vec<u8>>),
@@ -134,7 +134,7 @@ impl<'s, S: Storage> LevelCursor<'s, S> {
     /// # Errors
     /// Damage; `Storage`.
     pub(super) fn new(
-        place: (&'s S, [u8; 16]),
+        files: TableFiles<'s, S>,
         mut tables: Vec<Arc<Table<S::Sealed>>>,
         (from, to): (Bound<&[u8]>, Bound<&[u8]>),
         which: Which,
@@ -144,7 +144,7 @@ impl<'s, S: Storage> LevelCursor<'s, S> {
             tables.reverse();
         }
         let bounds = (from.map(<[u8]>::to_vec), to.map(<[u8]>::to_vec));
-        let mut cursor = Self { place, tables, bounds, which, direction, table: None };
+        let mut cursor = Self { files, tables, bounds, which, direction, table: None };
         cursor.pass_ended()?;
         Ok(cursor)
     }
@@ -156,8 +156,7 @@ impl<'s, S: Storage> LevelCursor<'s, S> {
                 self.table = None;
                 return Ok(());
             };
-            let (storage, database) = self.place;
-            let reader = Arc::clone(next.reader(storage, database)?);
+            let reader = Arc::clone(next.reader(self.files)?);
             let (from, to) = &self.bounds;
             let bounds = (from.as_ref().map(Vec::as_slice), to.as_ref().map(Vec::as_slice));
             self.table = Some(TableCursor::new(reader, bounds, self.which, self.direction)?);

@@ -6,7 +6,9 @@ use super::write::{Writing, Written};
 use super::*;
 use crate::damage::Lsn;
 use crate::memtable::{Horizons, Memtable};
-use crate::table::{Compression, Direction, KeyHash, TableReader, TableSettings, Which};
+use crate::table::{
+    BlockCache, Compression, Direction, KeyHash, TableFiles, TableReader, TableSettings, Which,
+};
 use gannet_storage::{MemStorage, Storage};
 use std::cell::Cell;
 use std::cmp::Reverse;
@@ -29,6 +31,7 @@ struct Bed {
     tables: Vec<Arc<Table<Sealed>>>,
     versions: Versions,
     storage: MemStorage,
+    blocks: Arc<BlockCache>,
 }
 
 impl Bed {
@@ -38,6 +41,7 @@ impl Bed {
             tables: Vec::new(),
             versions: Versions::new(),
             storage: MemStorage::new(),
+            blocks: Arc::new(BlockCache::new(1 << 14)),
         };
         let mut random = 1_u32;
         for lsn in 1..=400 {
@@ -114,8 +118,12 @@ impl Bed {
         all
     }
 
+    fn files(&self) -> TableFiles<'_, MemStorage> {
+        TableFiles { storage: &self.storage, database: DATABASE, blocks: &self.blocks }
+    }
+
     fn open(&self, table: &Table<Sealed>) -> Arc<TableReader<Sealed>> {
-        Arc::clone(table.reader(&self.storage, DATABASE).unwrap())
+        Arc::clone(table.reader(self.files()).unwrap())
     }
 }
 
@@ -208,7 +216,6 @@ fn levels_have_what_their_tables_have() {
     let horizons = [30, 99, 100, 101, 250, 299, 300];
     let mut bed = Bed::new(&Horizons::new(horizons.to_vec()));
     bed.versions.retain(|(_, lsn), _| lsn.0 <= 300);
-    let place = (&bed.storage, DATABASE);
     let newest: Vec<_> = bed.tables.iter().rev().cloned().collect();
     let above = Levels { newest, sorted: Vec::new() };
     // The two older ones as one level, a table for each few keys.
@@ -229,14 +236,14 @@ fn levels_have_what_their_tables_have() {
             let expected = seen(&bed.versions, upto);
             for number in 0..70 {
                 let key = format!("key {number:03}").into_bytes();
-                let found = levels.get(place, (&key, KeyHash::of(&key)), upto).unwrap();
+                let found = levels.get(bed.files(), (&key, KeyHash::of(&key)), upto).unwrap();
                 let found = found.map(|version| (key.clone(), version.lsn, version.value));
                 let there = expected.iter().find(|(other, ..)| *other == key).cloned();
                 assert_eq!(found, there, "up to {upto}");
             }
             for direction in [Direction::Forward, Direction::Backward] {
                 let which = Which::UpTo(upto);
-                let cursors = levels.cursors(place, ALL, which, direction).unwrap();
+                let cursors = levels.cursors(bed.files(), ALL, which, direction).unwrap();
                 let mut found = read(Merged::new(cursors, which, direction).unwrap());
                 if direction == Direction::Backward {
                     found.reverse();
@@ -259,7 +266,7 @@ fn a_table_that_is_not_what_it_was_is_refused() {
         assert_eq!(TableEntry::decode(&mut crate::codec::Reader::new(&bytes[..cut])), None);
     }
     let other = TableEntry { last_lsn: entry.last_lsn + 1, ..entry };
-    assert!(Table::<Sealed>::new(other).reader(&bed.storage, DATABASE).is_err());
+    assert!(Table::<Sealed>::new(other).reader(bed.files()).is_err());
 }
 
 #[test]
