@@ -14,6 +14,7 @@ use crate::error::{CloseError, OpenError, ReadError};
 use crate::id::Id;
 use crate::indexer::{Indexer, Indexing};
 use crate::keeper::Keeper;
+use crate::keys::is_empty_range;
 use crate::log::writer::{AppendError, LogWriter};
 use crate::manifest::Manifest;
 use crate::metrics::Metrics;
@@ -330,14 +331,5 @@ impl<S: Storage> Writer<S> {
 impl<S: Storage> std::fmt::Debug for Database<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Database").field("report", &self.core.report).finish_non_exhaustive()
-    }
-}
-
-/// `BTreeMap::range` panics on these.
-fn is_empty_range(from: Bound<&[u8]>, to: Bound<&[u8]>) -> bool {
-    match (from, to) {
-        (Bound::Excluded(a), Bound::Excluded(b)) => a >= b,
-        (Bound::Included(a) | Bound::Excluded(a), Bound::Included(b) | Bound::Excluded(b)) => a > b,
-        (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
     }
 }

@@ -72,6 +72,7 @@ mod filter;
 mod id;
 mod indexer;
 mod keeper;
+mod keys;
 mod keyspace;
 pub mod limits;
 mod log;

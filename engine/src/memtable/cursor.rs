@@ -5,6 +5,7 @@
 
 use super::{Key, Memtable, SHARDS, Shard};
 use crate::damage::Lsn;
+use crate::keys::is_empty_range;
 use crate::table::{Direction, Entry, Order, Which};
 use std::cmp::Ordering;
 use std::collections::VecDeque;
@@ -117,7 +118,8 @@ impl MemtableCursor {
 impl ShardCursor {
     fn step(&mut self, shard: &Shard, which: Which, direction: Direction) {
         let bounds = (self.from.as_ref().map(Vec::as_slice), self.to.as_ref().map(Vec::as_slice));
-        if is_empty(bounds) {
+        let (from, to) = bounds;
+        if is_empty_range(from, to) {
             self.is_done = true;
             return;
         }
@@ -154,14 +156,5 @@ impl ShardCursor {
             Direction::Forward => self.from = Bound::Excluded(last.to_vec()),
             Direction::Backward => self.to = Bound::Excluded(last.to_vec()),
         }
-    }
-}
-
-/// `BTreeMap::range` panics on these.
-fn is_empty((from, to): (Bound<&[u8]>, Bound<&[u8]>)) -> bool {
-    match (from, to) {
-        (Bound::Excluded(a), Bound::Excluded(b)) => a >= b,
-        (Bound::Included(a) | Bound::Excluded(a), Bound::Included(b) | Bound::Excluded(b)) => a > b,
-        (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
     }
 }

@@ -13,7 +13,7 @@ pub(crate) use horizons::Horizons;
 
 use crate::damage::Lsn;
 use crate::sync::{AtomicU64, Ordering, RwLock};
-use crate::table::KeyHash;
+use crate::table::{KeyHash, Version};
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
 use std::collections::btree_map;
@@ -48,9 +48,6 @@ struct Slot {
     value: Option<Box<[u8]>>,
     older: Option<Box<Slot>>,
 }
-
-/// A version that was found: its number, and its value, or `None` where the key was deleted.
-pub(crate) type FoundVersion = (Lsn, Option<Vec<u8>>);
 
 impl Default for Memtable {
     fn default() -> Self {
@@ -98,11 +95,12 @@ impl Memtable {
         key: &[u8],
         hash: KeyHash,
         upto: impl FnOnce() -> Lsn,
-    ) -> Option<FoundVersion> {
+    ) -> Option<Version> {
         let shard = self.shard(hash).read();
         let newest = shard.get(key)?;
         let found = newest.upto(upto())?;
-        Some((found.lsn, found.value.as_deref().map(<[u8]>::to_vec)))
+        let value = found.value.as_deref().map(<[u8]>::to_vec);
+        Some(Version { lsn: found.lsn, value })
     }
 
     /// About what memory it takes, in bytes.

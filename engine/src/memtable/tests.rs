@@ -29,9 +29,9 @@ fn fill(horizons: &Horizons) -> (Arc<Memtable>, Versions) {
     (memtable, versions)
 }
 
-fn newest(versions: &Versions, key: &[u8], upto: Lsn) -> Option<FoundVersion> {
+fn newest(versions: &Versions, key: &[u8], upto: Lsn) -> Option<Version> {
     let (found, value) = versions.range((key.to_vec(), Reverse(upto))..).next()?;
-    (found.0 == key).then(|| (found.1.0, value.clone()))
+    (found.0 == key).then(|| Version { lsn: found.1.0, value: value.clone() })
 }
 
 #[test]
@@ -70,7 +70,8 @@ fn at_each_horizon_it_is_what_it_was() {
                     MemtableCursor::new(memtable, bounds, Which::UpTo(upto), direction);
                 let mut all = Vec::new();
                 while let Some(Entry { key, lsn, value }) = cursor.entry() {
-                    all.push((key.to_vec(), (lsn, value.map(<[u8]>::to_vec))));
+                    let value = value.map(<[u8]>::to_vec);
+                    all.push((key.to_vec(), Version { lsn, value }));
                     cursor.advance();
                 }
                 all

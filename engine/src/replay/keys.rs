@@ -4,6 +4,7 @@
 //! differ, cut into ranges of about equal length, each sorted on its own. What a range is does not
 //! show in what comes out.
 
+use crate::keys::{common_len, prefix};
 use gannet_hnsw::Executor;
 
 /// The value of each key, or that it is deleted; in order of keys, each once.
@@ -13,7 +14,6 @@ const DELETED: u32 = u32::MAX;
 /// Fewer operations are sorted where they are.
 const RANGE_LEN_MIN: usize = 4096;
 const SAMPLES: usize = 1024;
-const PREFIX_LEN_BYTES: usize = 8;
 
 /// What a segment does to one keyspace, in order.
 #[derive(Debug, Default)]
@@ -72,21 +72,6 @@ impl SegmentKeys {
     }
 }
 
-fn common_len(a: &[u8], b: &[u8]) -> usize {
-    a.iter().zip(b).take_while(|(a, b)| a == b).count()
-}
-
-/// The bytes of a key behind the first `skip`, as a number that orders like them as far as it goes.
-fn prefix(key: &[u8], skip: usize) -> u64 {
-    let rest = key.get(skip..).unwrap_or_default();
-    if let Some(bytes) = rest.first_chunk() {
-        return u64::from_le_bytes(*bytes).swap_bytes();
-    }
-    let mut bytes = [0; PREFIX_LEN_BYTES];
-    bytes[..rest.len()].copy_from_slice(rest);
-    u64::from_le_bytes(bytes).swap_bytes()
-}
-
 /// The last word on each key, from segments in order: runs whose keys follow each other.
 pub(crate) fn runs_of(segments: &[SegmentKeys], executor: &Executor) -> Vec<KeyRun> {
     let firsts = segments.iter().filter_map(|keys| Some((keys, keys.key(keys.ops.first()?))));
@@ -102,7 +87,10 @@ pub(crate) fn runs_of(segments: &[SegmentKeys], executor: &Executor) -> Vec<KeyR
     let skip = skip.unwrap_or_default();
     let prefixes = executor.map(segments.len(), |index| {
         let keys = &segments[index];
-        keys.ops.iter().map(|op| prefix(keys.key(op), skip)).collect::<Vec<_>>()
+        keys.ops
+            .iter()
+            .map(|op| prefix(keys.key(op).get(skip..).unwrap_or_default()))
+            .collect::<Vec<_>>()
     });
     let bounds = bounds(&prefixes, 2 * executor.thread_count());
     executor.map(bounds.len(), |index| {

@@ -194,11 +194,7 @@ impl<F: SealedFile> SealedReader<F> {
     /// As [`view_range`](Self::view_range).
     #[cfg(test)]
     pub(crate) fn unverified(&self, id: u32, range: Range<u64>) -> Result<F::View, OpenError> {
-        let missing = || Corruption::new(self.name(), 0, Damage::Field("sections"));
-        let section = self.section(id).ok_or_else(missing)?;
-        if range.start > range.end || range.end > section.len_bytes {
-            return Err(self.damage(id, section.len_bytes, Damage::Length).into());
-        }
+        let (_, section) = self.section_with(id, &range)?;
         Ok(self.file.view(section.offset + range.start..section.offset + range.end)?)
     }
 
@@ -212,12 +208,7 @@ impl<F: SealedFile> SealedReader<F> {
         id: u32,
         range: Range<u64>,
     ) -> Result<SectionView<F::View>, OpenError> {
-        let missing = || Corruption::new(self.name(), 0, Damage::Field("sections"));
-        let index = self.layout.sections.iter().position(|s| s.id == id).ok_or_else(missing)?;
-        let section = self.layout.sections[index];
-        if range.start > range.end || range.end > section.len_bytes {
-            return Err(self.damage(id, section.len_bytes, Damage::Length).into());
-        }
+        let (index, section) = self.section_with(id, &range)?;
         let first_unit = range.start / UNIT_LEN_BYTES;
         let start = first_unit * UNIT_LEN_BYTES;
         let end = range.end.next_multiple_of(UNIT_LEN_BYTES).min(section.len_bytes);
@@ -236,6 +227,17 @@ impl<F: SealedFile> SealedReader<F> {
             first_unit,
             crcs,
         })
+    }
+
+    /// The section of that id, and which it is of all, if the range is inside it.
+    fn section_with(&self, id: u32, range: &Range<u64>) -> Result<(usize, Section), Corruption> {
+        let missing = || Corruption::new(self.name(), 0, Damage::Field("sections"));
+        let index = self.layout.sections.iter().position(|s| s.id == id).ok_or_else(missing)?;
+        let section = self.layout.sections[index];
+        if range.start > range.end || range.end > section.len_bytes {
+            return Err(self.damage(id, section.len_bytes, Damage::Length));
+        }
+        Ok((index, section))
     }
 
     /// Reads everything that has a checksum; returns how many bytes that were.

@@ -6,9 +6,10 @@
 //! A key's newest version comes first. Every [`RESTART_INTERVAL`]th entry has its whole key, so
 //! that the block can be searched by halves.
 
-use super::{Entry, Order, common_len};
+use super::{Entry, Order};
 use crate::codec::{Put, Reader};
 use crate::damage::Lsn;
+use crate::keys::common_len;
 use std::cmp::Ordering;
 use std::ops::Range;
 
@@ -218,7 +219,7 @@ impl Unpacked {
         let (mut at, mut start) = (0, 0);
         while at < block.entries.len() {
             let Encoded { shared, rest, lsn, value, end } = block.entry(at)?;
-            if start + shared > self.keys.len() {
+            if shared > self.keys.len() - start {
                 return None;
             }
             let key_start = self.keys.len();
@@ -366,6 +367,25 @@ mod tests {
                     assert_eq!(unpacked.count_before(key, is_inclusive), count);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn an_entry_that_shares_more_than_there_is_is_damage() {
+        for shared in [2, u64::MAX] {
+            let mut bytes = Vec::new();
+            for (shared, rest) in [(0, &b"a"[..]), (shared, b"b")] {
+                for number in [shared, rest.len() as u64, 0, 0] {
+                    bytes.put_varint(number);
+                }
+                bytes.put(rest);
+            }
+            bytes.put_u32(0);
+            bytes.put_u32(1);
+            let block = Block::new(&bytes, 900).unwrap();
+            assert!(Unpacked::default().take(&block).is_none());
+            // Not read so far, or not believed.
+            assert!(!matches!(block.get(b"ab", 900), Some(Found::Version(..))));
         }
     }
 

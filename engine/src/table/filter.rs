@@ -2,8 +2,7 @@
 //!
 //! Keeps the bits. A Bloom filter whose bits for a key are all in one line of 64 bytes, so that a
 //! question costs one miss of the processor's cache (Putze, Sanders and Singler, "Cache-, hash- and
-//! space-efficient Bloom filters", 2007). With 10 bits a key about 1 % of the keys that are not
-//! there pass.
+//! space-efficient Bloom filters", 2007).
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -11,7 +10,7 @@ use xxhash_rust::xxh3::xxh3_64;
 const LINE_LEN_BYTES: usize = 64;
 /// Bits that choose one of a line's.
 const PLACE_BITS: u32 = (8 * LINE_LEN_BYTES).ilog2();
-/// More bits a key do not make it better: those of a line are all that is left of the hash.
+/// Where more are asked for, so many are used.
 const BITS_A_KEY_MAX: u8 = 20;
 
 /// What the filter knows of a key.
@@ -43,8 +42,8 @@ impl KeyHash {
     }
 }
 
-/// How many bits are set for a key, where there are so many for each: of all counts the one that
-/// lets the fewest pass.
+/// How many bits are set for a key, where there are so many for each: as many as are best where
+/// they may be anywhere.
 pub(super) fn probes(bits_a_key: u8) -> u8 {
     // That is the number of bits times the natural logarithm of 2, 0.69.
     (bits_a_key.min(BITS_A_KEY_MAX) * 7).div_ceil(10).max(1)

@@ -8,12 +8,12 @@
 //! prefix u64 x blocks, block end u64 x blocks, key end u32 x blocks, keys
 //! ```
 
-use super::common_len;
 use crate::codec::Put;
+use crate::keys::{common_len, prefix};
 use std::ops::Range;
 
 /// Bytes of an index for each block, its key left out.
-const BLOCK_LEN_BYTES: usize = 8 + 8 + 4;
+pub(super) const BLOCK_LEN_BYTES: usize = 8 + 8 + 4;
 
 /// An index to be.
 #[derive(Debug, Default)]
@@ -68,14 +68,6 @@ fn separator<'k>(last: &'k [u8], next: Option<&'k [u8]>) -> &'k [u8] {
     let short = &next[..next.len().min(common_len(last, next) + 1)];
     // It has to differ from the next key, and be behind the last one.
     if short.len() < next.len() && short.len() < last.len() { short } else { last }
-}
-
-/// The first bytes of a key, as a number that orders like them as far as it goes.
-fn prefix(key: &[u8]) -> u64 {
-    let mut bytes = [0; 8];
-    let len = key.len().min(8);
-    bytes[..len].copy_from_slice(&key[..len]);
-    u64::from_le_bytes(bytes).swap_bytes()
 }
 
 /// An index as it stands in a file.

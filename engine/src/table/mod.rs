@@ -17,7 +17,7 @@ pub(crate) use cache::BlockCache;
 pub(crate) use cursor::TableCursor;
 pub(crate) use filter::KeyHash;
 pub(crate) use footer::Footer;
-pub(crate) use reader::{TableFiles, TableReader, Version};
+pub(crate) use reader::{TableFiles, TableReader};
 pub(crate) use writer::{TableSettings, TableWriter};
 
 use crate::damage::Lsn;
@@ -38,7 +38,7 @@ const LZ4: u8 = 1;
 pub(crate) enum Compression {
     /// They are not.
     None,
-    /// LZ4: fast, and about half as long where values are text.
+    /// LZ4.
     #[default]
     Lz4,
 }
@@ -51,6 +51,14 @@ pub(crate) struct Entry<'a> {
     pub(crate) lsn: Lsn,
     /// `None` where that deleted the key.
     pub(crate) value: Option<&'a [u8]>,
+}
+
+/// A version of a key that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Version {
+    pub(crate) lsn: Lsn,
+    /// `None` where it deleted the key.
+    pub(crate) value: Option<Vec<u8>>,
 }
 
 /// Which versions of a key are read.
@@ -86,11 +94,6 @@ impl PartialOrd for Order<'_> {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
-}
-
-/// How many bytes both begin with alike.
-fn common_len(a: &[u8], b: &[u8]) -> usize {
-    a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
 /// The checksum of a block: seeded with its place, so that one of elsewhere does not pass.

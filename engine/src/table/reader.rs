@@ -4,8 +4,10 @@
 use super::block::{Block, Found};
 use super::cache::BlockCache;
 use super::filter::{self, KeyHash};
-use super::index::Index;
-use super::{BLOCKS, FILTER, FOOTER, Footer, INDEX, LZ4, STORED, TRAILER_LEN_BYTES, block_crc};
+use super::index::{self, Index};
+use super::{
+    BLOCKS, FILTER, FOOTER, Footer, INDEX, LZ4, STORED, TRAILER_LEN_BYTES, Version, block_crc,
+};
 use crate::codec::Reader;
 use crate::damage::{Damage, Lsn};
 use crate::error::OpenError;
@@ -52,14 +54,6 @@ pub(crate) enum BlockBytes<V> {
     Unpacked(Arc<[u8]>),
 }
 
-/// A version of a key that was found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Version {
-    pub(crate) lsn: Lsn,
-    /// `None` where it deleted the key.
-    pub(crate) value: Option<Vec<u8>>,
-}
-
 impl<V: Deref<Target = [u8]>> Deref for BlockBytes<V> {
     type Target = [u8];
 
@@ -85,6 +79,11 @@ impl<F: SealedFile> TableReader<F> {
         let bytes = sealed.read(FOOTER)?;
         let footer = Footer::decode(&bytes)
             .ok_or_else(|| sealed.damage(FOOTER, 0, Damage::Field("footer")))?;
+        // Before room is made for as many.
+        let index_len = sealed.section(INDEX).map_or(0, |section| section.len_bytes);
+        if u64::from(footer.blocks) * index::BLOCK_LEN_BYTES as u64 > index_len {
+            return Err(sealed.damage(FOOTER, 0, Damage::Field("blocks")).into());
+        }
         let words = footer.blocks.div_ceil(u64::BITS) as usize;
         let none = || std::iter::repeat_with(AtomicU64::default).take(words).collect();
         let verified = storage.caps().zero_copy_views.then(none);

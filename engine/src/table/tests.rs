@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::error::OpenError;
-use crate::sealed::FileRef;
+use crate::sealed::{FileKind, FileRef, Ident, SealedWriter};
 use gannet_storage::{
     BLOCK_SIZE, Durability, MemStorage, ReadFile, SealedFile, Storage, Write, WriteFile,
 };
@@ -163,7 +163,7 @@ fn versions_are_read_in_order_either_way() {
 
 /// Writes a file again with a byte changed.
 fn flip(storage: &MemStorage, file: &FileRef, at: usize) {
-    let name = crate::sealed::FileKind::Table.file_name(file.number);
+    let name = FileKind::Table.file_name(file.number);
     let sealed = storage.open_sealed(&name).unwrap();
     let mut bytes = storage.alloc(usize::try_from(sealed.len_bytes()).unwrap());
     bytes.copy_from_slice(&sealed.view(0..sealed.len_bytes()).unwrap());
@@ -205,4 +205,18 @@ fn of_a_table_with_a_byte_changed_nothing_wrong_is_read() {
         }
         assert!(refused > 1000, "{refused}");
     }
+}
+
+#[test]
+fn no_room_is_made_for_more_blocks_than_the_index_has() {
+    let storage = MemStorage::new();
+    let ident = Ident { kind: FileKind::Table, database: DATABASE, number: 1, lsn: 1 };
+    let footer = Footer { entries: u64::MAX, blocks: u32::MAX, ..Footer::default() }.encode();
+    let sections = [(INDEX, 20), (FOOTER, footer.len() as u64)];
+    let mut writer = SealedWriter::create(&storage, ident, &sections).unwrap();
+    writer.write(&[0; 20]).unwrap();
+    writer.write(&footer).unwrap();
+    let file = writer.finish().unwrap();
+    let Err(OpenError::Corrupt(found)) = open(&storage, &file) else { panic!("it was opened") };
+    assert_eq!(found.damage, crate::damage::Damage::Field("blocks"));
 }

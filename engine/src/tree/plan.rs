@@ -1,9 +1,9 @@
 //! Which tables are merged next.
 //!
-//! Keeps the shape of a tree: level 0 of few tables, for each of them is asked for a key, and each
-//! level below so many times as long as the one above, so that a version is written anew about as
-//! often as there are levels (O'Neil et al., "The log-structured merge-tree", 1996; the levels are
-//! those of `LevelDB`). Merging itself is left to `merge`.
+//! Keeps the shape of a tree: few tables in level 0, since each of them is asked for a key, and
+//! each level below so many times as long as the one above (O'Neil et al., "The log-structured
+//! merge-tree", 1996; the levels are those of `LevelDB`). Which versions are kept is left to
+//! `retained`, writing them to `write`.
 
 use super::handle::Table;
 use super::levels::{Levels, tables_in};
