@@ -9,7 +9,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::hint::black_box;
-use std::ops::ControlFlow;
+use std::ops::{Bound, ControlFlow};
 
 use criterion::{BatchSize, Criterion, Throughput};
 use gannet::storage::{DirOptions, MemStorage, Storage};
@@ -87,7 +87,13 @@ impl<S: Storage, G> Bed<S, G> {
     /// Holds the database to `keys` keys and `rows` rows a commit.
     fn check(&self, keys: u64, rows: u64) {
         let stats = self.database.stats().expect("statistics");
-        let found = stats.keyspaces.first().map_or(0, |keyspace| keyspace.keys);
+        let mut found = 0;
+        let count = |_: &[u8], _: &[u8]| {
+            found += 1;
+            ControlFlow::Continue(())
+        };
+        let all = (Bound::Unbounded, Bound::Unbounded);
+        self.database.scan(KEYS_NAME, all.0, all.1, count).expect("keys");
         assert_eq!(found, keys * self.commits, "keys after {} commits", self.commits);
         assert_eq!(stats.collections[0].rows, rows * self.commits, "rows");
     }

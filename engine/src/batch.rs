@@ -27,6 +27,7 @@ enum Op {
     Insert { name: usize, id: Id, vector: Range<usize>, replace: bool },
     DeleteRow { name: usize, id: Id },
     Cut { collection: u32 },
+    DropKeyspace { name: usize },
     Put { name: usize, key: Range<usize>, value: Range<usize> },
     Delete { name: usize, key: Range<usize> },
 }
@@ -38,6 +39,7 @@ pub(crate) enum Change<'a> {
     Insert { collection: &'a str, id: &'a Id, vector: &'a [f32], replace: bool },
     DeleteRow { collection: &'a str, id: &'a Id },
     Cut { collection: u32 },
+    DropKeyspace { keyspace: &'a str },
     Put { keyspace: &'a str, key: &'a [u8], value: &'a [u8] },
     Delete { keyspace: &'a str, key: &'a [u8] },
 }
@@ -84,6 +86,14 @@ impl WriteBatch {
         let name = self.name(keyspace);
         let key = self.bytes(key);
         self.ops.push(Op::Delete { name, key });
+    }
+
+    /// Removes a keyspace with every key in it, at once. No change where it is not there. A later
+    /// [`put`](Self::put) makes it anew, empty. The space is given back as tables are merged, at the
+    /// latest by [`Database::compact`](crate::Database::compact).
+    pub fn drop_keyspace(&mut self, keyspace: &str) {
+        let name = self.name(keyspace);
+        self.ops.push(Op::DropKeyspace { name });
     }
 
     /// Says whether this is part of a bulk import: one that does not wait while more than
@@ -147,6 +157,7 @@ impl WriteBatch {
             },
             Op::DeleteRow { name, id } => Change::DeleteRow { collection: &self.names[*name], id },
             Op::Cut { collection } => Change::Cut { collection: *collection },
+            Op::DropKeyspace { name } => Change::DropKeyspace { keyspace: &self.names[*name] },
             Op::Put { name, key, value } => Change::Put {
                 keyspace: &self.names[*name],
                 key: &self.bytes[key.clone()],

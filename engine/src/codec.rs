@@ -42,7 +42,6 @@ impl<'a> Reader<'a> {
 
     /// A number in as few bytes as it needs: seven bits in each, lowest first, all but the last
     /// with the eighth bit set.
-    #[cfg(test)]
     pub(crate) fn varint(&mut self) -> Option<u64> {
         let mut value = 0;
         for (index, &byte) in self.0.iter().take(10).enumerate() {
@@ -104,7 +103,6 @@ pub(crate) trait Put {
     }
 
     /// As [`Reader::varint`] reads it.
-    #[cfg(test)]
     fn put_varint(&mut self, mut value: u64) {
         while value >= 0x80 {
             let [low, ..] = value.to_le_bytes();

@@ -3,6 +3,7 @@
 use crate::chance::{Chance, SystemChance};
 use crate::clock::{Clock, SystemClock};
 use crate::limits::{BATCH_LEN_BYTES_MAX, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
+use crate::table::Compression;
 use gannet_storage::BLOCK_SIZE;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -55,6 +56,12 @@ pub enum RecoveryMode {
 /// | `checkpoint_readback` | no | no | yes |
 /// | `log_compression` | no | no | no |
 /// | `max_pending_rows` | 8192 | 8192 | 8192 |
+/// | `memtable_bytes` | 32 MiB | 32 MiB | 32 MiB |
+/// | `block_bytes` | 4096 | 4096 | 4096 |
+/// | `compression` | `Lz4` | `Lz4` | `Lz4` |
+/// | `bloom_bits` | 10 | 10 | 10 |
+/// | `block_cache_bytes` | 64 MiB | 64 MiB | 64 MiB |
+/// | `merge_threads` | 1 | 1 | 1 |
 /// | `probes_per_minute` | 0 | 0 | 0 |
 /// | `recall_target` | none | none | none |
 /// | `threads` | 0 | 0 | 0 |
@@ -106,6 +113,27 @@ pub struct Config {
     /// ([`WriteBatch::set_bulk`](crate::WriteBatch::set_bulk)). Searches look at rows that are
     /// still to come one by one.
     pub max_pending_rows: u32,
+    /// Memory that keys and values take until they are written to a table of their own, 64 KiB to
+    /// 64 GiB: about 100 bytes more for each than they are long. Up to three times as much is
+    /// taken while tables are being written. Tables that are merged are cut at this length too. A
+    /// database in memory writes none.
+    pub memtable_bytes: u64,
+    /// Length of a block of a table before it is compressed, 256 B to 1 MiB: what one read of a key
+    /// reads and unpacks. Tables that are there keep theirs.
+    pub block_bytes: usize,
+    /// How blocks of tables are compressed where they get shorter by an eighth. Tables that are
+    /// there keep theirs.
+    pub compression: Compression,
+    /// Bits of a table for each key by which keys that are not in it are known without reading a
+    /// block, at most 32; 0 for none. With 10 about 1 in 100 is not known. Tables that are there
+    /// keep theirs.
+    pub bloom_bits: u8,
+    /// Memory for blocks of tables that were read, unpacked, for whoever asks for them again, up to
+    /// 1 TiB; 0 for none. Not for blocks that are not compressed where the storage maps files.
+    pub block_cache_bytes: u64,
+    /// Threads that merge tables at the same time, 1 to 64. They run while there is something to
+    /// merge.
+    pub merge_threads: usize,
     /// Searches a minute by which a thread of the database measures the recall of each collection,
     /// 0 for none, at most 6,000: see [`CollectionStats::recall`](crate::CollectionStats::recall).
     /// Each looks at every row.
@@ -152,6 +180,12 @@ impl Config {
             checkpoint_readback: false,
             log_compression: false,
             max_pending_rows: 8192,
+            memtable_bytes: 32 << 20,
+            block_bytes: 4096,
+            compression: Compression::Lz4,
+            bloom_bits: 10,
+            block_cache_bytes: 64 << 20,
+            merge_threads: 1,
             probes_per_minute: 0,
             recall_target: None,
             threads: 0,
@@ -195,6 +229,11 @@ impl Config {
         check("checkpoint_bytes", self.checkpoint_bytes, 64 * KIB..=1024 * GIB)?;
         check("log_bytes_max", self.log_bytes_max, 1024 * KIB..=1024 * GIB)?;
         check("max_pending_rows", self.max_pending_rows.into(), 1..=1 << 31)?;
+        check("memtable_bytes", self.memtable_bytes, 64 * KIB..=64 * GIB)?;
+        check("block_bytes", self.block_bytes as u64, 256..=1024 * KIB)?;
+        check("bloom_bits", self.bloom_bits.into(), 0..=32)?;
+        check("block_cache_bytes", self.block_cache_bytes, 0..=1024 * GIB)?;
+        check("merge_threads", self.merge_threads as u64, 1..=64)?;
         check("probes_per_minute", self.probes_per_minute.into(), 0..=6000)?;
         if let Some(found) = self.recall_target.filter(|&target| !(target > 0.0 && target < 1.0)) {
             return Err(ConfigError::Share { field: "recall_target", found });
@@ -277,6 +316,9 @@ mod tests {
             assert_eq!((config.inflight_bytes_max, config.threads), (64 << 20, 0));
             assert!(!config.log_compression);
             assert_eq!(config.max_pending_rows, 8192);
+            assert_eq!((config.memtable_bytes, config.block_cache_bytes), (32 << 20, 64 << 20));
+            assert_eq!((config.block_bytes, config.compression), (4096, Compression::Lz4));
+            assert_eq!((config.bloom_bits, config.merge_threads), (10, 1));
             assert_eq!((config.probes_per_minute, config.recall_target), (0, None));
             assert_eq!(config.recovery, RecoveryMode::Strict);
             assert_eq!((config.checkpoint_bytes, config.log_bytes_max), (64 << 20, 512 << 20));
@@ -305,6 +347,11 @@ mod tests {
         assert_eq!(refused(|c| c.inflight_bytes_max = 0), Some("inflight_bytes_max"));
         assert_eq!(refused(|c| c.checkpoint_bytes = 0), Some("checkpoint_bytes"));
         assert_eq!(refused(|c| c.log_bytes_max = 0), Some("log_bytes_max"));
+        assert_eq!(refused(|c| c.memtable_bytes = 65_535), Some("memtable_bytes"));
+        assert_eq!(refused(|c| c.block_bytes = 255), Some("block_bytes"));
+        assert_eq!(refused(|c| c.bloom_bits = 33), Some("bloom_bits"));
+        assert_eq!(refused(|c| c.block_cache_bytes = u64::MAX), Some("block_cache_bytes"));
+        assert_eq!(refused(|c| c.merge_threads = 0), Some("merge_threads"));
         assert_eq!(refused(|c| c.probes_per_minute = 6001), Some("probes_per_minute"));
         for (target, good) in [(0.0, false), (0.5, true), (1.0, false), (f32::NAN, false)] {
             let found = refused(|c| c.recall_target = Some(target));

@@ -1,10 +1,11 @@
 //! The database: one storage, one log, one commit.
 //!
-//! Keeps what its parts share, and reads of keys. Opening is in `open`, committing in `commit`,
-//! searching in `search`, checkpoints in `checkpoint`.
+//! Keeps what its parts share. Opening is in `open`, committing in `commit`, reads of keys in
+//! `read`, searching in `search`, checkpoints in `checkpoint`.
 
 use crate::backup::Pins;
 use crate::chance::Chance;
+use crate::checkpoint::FileNumbers;
 use crate::checkpoint::reserve::Reserve;
 use crate::checkpoint::schedule::Schedule;
 use crate::clock::Clock;
@@ -14,7 +15,6 @@ use crate::error::{CloseError, OpenError, ReadError};
 use crate::id::Id;
 use crate::indexer::{Indexer, Indexing};
 use crate::keeper::Keeper;
-use crate::keys::is_empty_range;
 use crate::log::writer::{AppendError, LogWriter};
 use crate::manifest::Manifest;
 use crate::metrics::Metrics;
@@ -24,10 +24,11 @@ use crate::probe::Probes;
 use crate::root;
 use crate::state::State;
 use crate::sync::{AtomicBool, Condvar, Mutex, Ordering, RwLock};
+use crate::tree::Tree;
 use crate::workers::Workers;
 use gannet_hnsw::{Executor, SearchContext};
 use gannet_storage::{Error as StorageError, SealedFile, Storage};
-use std::ops::{Bound, ControlFlow};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 /// The storage's view of a sealed file.
@@ -67,7 +68,13 @@ pub(crate) struct Core<S: Storage> {
     pub(crate) gathering: Condvar,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) durability: Durability,
+    /// Collections.
     pub(crate) state: RwLock<State<ViewOf<S>>>,
+    /// Keyspaces.
+    pub(crate) tree: Tree<S::Sealed>,
+    pub(crate) file_numbers: FileNumbers,
+    /// No thread works for it: see [`Database::tend`].
+    pub(crate) is_tended: bool,
     pub(crate) contexts: Mutex<Vec<SearchContext>>,
     pub(crate) report: RecoveryReport,
     pub(crate) metrics: Metrics,
@@ -87,8 +94,6 @@ pub(crate) struct Writer<S: Storage> {
     pub(crate) manifest_number: Option<u64>,
     /// The checkpoint before, while it is kept.
     pub(crate) older: Option<(Manifest, Option<u64>)>,
-    /// Number for the next sealed file.
-    pub(crate) next_file: u64,
     /// What backups copy just now.
     pub(crate) pins: Pins,
 }
@@ -127,8 +132,15 @@ impl<S: Storage> Database<S> {
         let ready_time = config.clock.now().saturating_sub(began);
         let metrics = Metrics::new(&recovered.report, recovered.replay_time, ready_time);
         let schedule = Schedule::new(&config, recovered.report.log_bytes, recovered.segment_bytes);
+        let found = (recovered.memtable, recovered.levels, recovered.blocks);
+        let visible = recovered.writer.log.end().lsn;
+        let of = (&config, recovered.writer.database);
+        let tree = Tree::new(of, recovered.keyspaces, found, visible);
         let core = Core {
             storage,
+            tree,
+            file_numbers: FileNumbers::new(recovered.next_file),
+            is_tended: config.threads == 1,
             metrics,
             workers,
             upkeep: Mutex::new(()),
@@ -168,65 +180,6 @@ impl<S: Storage> Database<S> {
     #[must_use]
     pub fn recovery_report(&self) -> &RecoveryReport {
         &self.core.report
-    }
-
-    /// The value of a key; `None` where key or keyspace is not there.
-    ///
-    /// # Errors
-    /// None yet: keyspaces are in memory.
-    pub fn get(&self, keyspace: &str, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
-        let state = self.core.state.read();
-        Ok(state.keyspace(keyspace).and_then(|keyspace| keyspace.entries.get(key).cloned()))
-    }
-
-    /// Gives each key of a range with its value to `each`, in order of the bytes of the keys, until
-    /// it breaks. `each` may use the database. A key that is committed or removed meanwhile may or
-    /// may not be seen; every other one is seen once.
-    ///
-    /// # Errors
-    /// None yet: keyspaces are in memory.
-    pub fn scan(
-        &self,
-        keyspace: &str,
-        from: Bound<&[u8]>,
-        to: Bound<&[u8]>,
-        mut each: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), ReadError> {
-        // No lock is held while `each` runs: it would keep commits out, and them from itself.
-        let mut after = from.map(<[u8]>::to_vec);
-        loop {
-            let step = self.scan_step(keyspace, after.as_ref().map(Vec::as_slice), to);
-            let Some((last, _)) = step.last() else { return Ok(()) };
-            after = Bound::Excluded(last.clone());
-            for (key, value) in &step {
-                if each(key, value).is_break() {
-                    return Ok(());
-                }
-            }
-        }
-    }
-
-    /// The next few entries of a range.
-    fn scan_step(
-        &self,
-        keyspace: &str,
-        from: Bound<&[u8]>,
-        to: Bound<&[u8]>,
-    ) -> Vec<(Vec<u8>, Vec<u8>)> {
-        const STEP_BYTES: usize = 64 << 10;
-        let state = self.core.state.read();
-        let Some(keyspace) = state.keyspace(keyspace) else { return Vec::new() };
-        if is_empty_range(from, to) {
-            return Vec::new();
-        }
-        let mut bytes = 0;
-        let fits = |(key, value): &(&Vec<u8>, &Vec<u8>)| {
-            let is_first = bytes == 0;
-            bytes += key.len() + value.len();
-            is_first || bytes <= STEP_BYTES
-        };
-        let entries = keyspace.entries.range(from, to).take_while(fits);
-        entries.map(|(key, value)| (key.clone(), value.clone())).collect()
     }
 
     /// The vector with that id; `None` where it is not there. Under cosine its components are those

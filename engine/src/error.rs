@@ -191,6 +191,14 @@ pub enum CommitError {
     /// An earlier write failed. Reads go on; only a reopen clears it.
     #[error("an earlier write failed: the database takes no more writes until it is reopened")]
     Poisoned,
+    /// Memory for keys is full, and they cannot be written to tables: most likely the disk is full.
+    /// Nothing of the batch was written. Writing them is tried again by itself, and commits go on
+    /// when it succeeds.
+    #[error("no room in memory for more keys, and tables cannot be written: {reason}")]
+    MemtableFull {
+        /// Why the last table could not be written.
+        reason: String,
+    },
     /// More than [`max_pending_rows`](crate::Config::max_pending_rows) wait for the graph of a
     /// collection, and it learns none of them: a vector of the collection is damaged. Nothing of
     /// the batch was written; one that does not change the collection goes on.
@@ -251,10 +259,26 @@ pub enum ReadError {
         /// Its name.
         name: String,
     },
-    /// A vector that was wanted is damaged. It is found when it is first read where the storage
-    /// maps files; elsewhere the database is not opened.
-    #[error("a vector is damaged")]
+    /// What was wanted is damaged. Of keys that is found when they are read; of vectors when they
+    /// are first read where the storage maps files, and elsewhere the database is not opened.
+    #[error("what was wanted is damaged")]
     Corrupt(#[from] Corruption),
+    /// The storage refused.
+    #[error("a table could not be read")]
+    Storage(#[from] StorageError),
+    /// A table is of another kind than this program reads.
+    #[error("a table could not be read")]
+    Table(#[source] Box<OpenError>),
+}
+
+impl From<OpenError> for ReadError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Corrupt(corruption) => Self::Corrupt(corruption),
+            OpenError::Storage(error) => Self::Storage(error),
+            error => Self::Table(Box::new(error)),
+        }
+    }
 }
 
 /// Why a search gave no answer.
@@ -327,8 +351,9 @@ pub enum CheckpointError {
         /// Its name.
         name: String,
     },
-    /// A vector is damaged: nothing is made of the rows of its collection, no graph and no file.
-    #[error("a vector is damaged")]
+    /// A vector or a table is damaged: nothing is made of the rows of that collection, no graph and
+    /// no file, and no table of keys that are in that one.
+    #[error("what was to be written anew is damaged")]
     Corrupt(#[from] Corruption),
     /// The caller's progress function asked to stop.
     #[error("the checkpoint was cancelled")]
@@ -339,6 +364,17 @@ pub enum CheckpointError {
     /// An earlier write failed; a poisoned database makes no checkpoint.
     #[error("an earlier write failed: the database takes no more writes until it is reopened")]
     Poisoned,
+}
+
+impl CheckpointError {
+    /// What the writing of tables says, of which others are read.
+    pub(crate) fn of_tables(error: OpenError) -> Self {
+        match error {
+            OpenError::Corrupt(corruption) => Self::Corrupt(corruption),
+            OpenError::Storage(error) => Self::Storage(error),
+            error => Self::ReadBack(error),
+        }
+    }
 }
 
 /// An error and its causes on one line.

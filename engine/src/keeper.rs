@@ -2,7 +2,7 @@
 //!
 //! Writes batches that were submitted and that nobody waits for; syncs buffered commits in time;
 //! makes the next segment, and the reserve, ahead of need; gives the last group a witness when the
-//! log is idle; begins the checkpoints that are due. All of that is [`Database::tend`], which a
+//! log is idle; begins the checkpoints that are due, and the making and merging of tables. All of that is [`Database::tend`], which a
 //! thread of the keeper calls when something is due, or, where there is to be no thread, the owner
 //! of the database. On threads of their own are checkpoints and the indexer: they take long.
 
@@ -10,7 +10,7 @@ use crate::commit::queue::{Queue, SpareWork};
 use crate::database::{Core, Database};
 use crate::error::{CommitError, OpenError};
 use crate::log::writer::{AppendError, make_spare};
-use crate::sync::{Builder, JoinHandle, Ordering};
+use crate::sync::{AtomicBool, Builder, JoinHandle, Ordering};
 use gannet_hnsw::BuildScratch;
 use gannet_storage::Storage;
 use std::sync::Arc;
@@ -55,7 +55,7 @@ impl<S: Storage> Drop for Keeper<S> {
 impl<S: Storage> Database<S> {
     /// Does what is due: writes what was submitted, syncs buffered commits that are old enough,
     /// makes the next log segment, gives the last commit of an idle log a witness, makes a
-    /// checkpoint, puts rows into graphs. Threads of the database do this by themselves, unless
+    /// checkpoint, makes tables of keys and merges them, puts rows into graphs. Threads of the database do this by themselves, unless
     /// [`Config::threads`](crate::Config::threads) is 1: then it is for the caller to do, now and
     /// then.
     ///
@@ -69,6 +69,10 @@ impl<S: Storage> Database<S> {
             // A failure is in the statistics, and tried again.
             core.scheduled_checkpoint();
         }
+        if core.is_tended {
+            core.flush_what_waits();
+            core.merge_what_is_due();
+        }
         if self.indexer.is_none() {
             core.learn_what_is_due(&mut BuildScratch::new());
         }
@@ -80,12 +84,27 @@ impl<S: Storage> Core<S> {
     /// What the thread does until it shall end.
     fn keep(self: &Arc<Self>) {
         let _guard = self.poison_on_panic();
-        let mut checkpoint = None;
+        let (mut checkpoint, mut flusher, mut merger) = (None, None, None);
         loop {
             // A failure has poisoned the database, and every commit says so.
             let _ = self.tend();
             if self.begin_due_checkpoint() {
-                join(checkpoint.replace(self.start_checkpoint()).flatten());
+                let work = |core: &Self| core.scheduled_checkpoint();
+                join(checkpoint.replace(self.start("gannet-checkpoint", work)).flatten());
+            }
+            if self.begin_due(self.flush_due(), &self.tree.is_flushed) {
+                let work = |core: &Self| {
+                    core.flush_what_waits();
+                    core.end_work(&core.tree.is_flushed);
+                };
+                join(flusher.replace(self.start("gannet-flush", work)).flatten());
+            }
+            if self.begin_due(self.merge_due(), &self.tree.is_merged) {
+                let work = |core: &Self| {
+                    core.merge_what_is_due();
+                    core.end_work(&core.tree.is_merged);
+                };
+                join(merger.replace(self.start("gannet-merge", work)).flatten());
             }
             let mut queue = self.queue.lock();
             if queue.keeper.is_closing {
@@ -101,22 +120,41 @@ impl<S: Storage> Core<S> {
             }
             queue.keeper.is_idle = false;
         }
-        join(checkpoint.flatten());
+        for thread in [checkpoint, flusher, merger] {
+            join(thread.flatten());
+        }
     }
 
-    /// Makes the checkpoint that was begun in the schedule, on a thread of its own if there is one
-    /// to be had.
-    fn start_checkpoint(self: &Arc<Self>) -> Option<JoinHandle<()>> {
+    /// Does work on a thread of its own, if there is one to be had.
+    fn start(self: &Arc<Self>, name: &str, work: fn(&Self)) -> Option<JoinHandle<()>> {
         let core = Arc::clone(self);
-        let work = move || {
+        let guarded = move || {
             let _guard = core.poison_on_panic();
-            core.scheduled_checkpoint();
+            work(&core);
         };
-        let thread = Builder::new().name("gannet-checkpoint".to_owned()).spawn(work);
+        let thread = Builder::new().name(name.to_owned()).spawn(guarded);
         if thread.is_err() {
-            self.scheduled_checkpoint();
+            work(self);
         }
         thread.ok()
+    }
+
+    /// Whether work on the tree is due: then it has begun, as far as `is_begun` says.
+    fn begin_due(&self, due: Option<Duration>, is_begun: &AtomicBool) -> bool {
+        let is_due = due.is_some_and(|due| due <= self.clock.now()) && self.check_poison().is_ok();
+        if is_due {
+            is_begun.store(true, Ordering::Relaxed);
+        }
+        is_due
+    }
+
+    /// Ends what [`begin_due`](Self::begin_due) began.
+    fn end_work(&self, is_begun: &AtomicBool) {
+        // The keeper looks at it under this lock.
+        let queue = self.queue.lock();
+        is_begun.store(false, Ordering::Relaxed);
+        drop(queue);
+        self.work.notify_one();
     }
 
     /// Whether a checkpoint is due: then it has begun, as far as the schedule knows.
@@ -141,7 +179,9 @@ impl<S: Storage> Core<S> {
             || queue.wants_reserve(self.reserve.len_bytes()).is_some();
         let witness = queue.writer.log.needs_witness().then(|| queue.last_end() + IDLE);
         let checkpoint = queue.schedule.due().filter(|_| !self.is_in_memory());
-        let dues = [now.then_some(Duration::ZERO), queue.sync_due(), witness, checkpoint];
+        let (flush, merge) = (self.flush_due(), self.merge_due());
+        let now = now.then_some(Duration::ZERO);
+        let dues = [now, queue.sync_due(), witness, checkpoint, flush, merge];
         dues.into_iter().flatten().min()
     }
 

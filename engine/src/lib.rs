@@ -73,16 +73,15 @@ mod id;
 mod indexer;
 mod keeper;
 mod keys;
-mod keyspace;
 pub mod limits;
 mod log;
 mod manifest;
-#[cfg(test)]
 mod memtable;
 mod metrics;
 mod names;
 mod open;
 mod probe;
+mod read;
 mod record;
 mod replay;
 mod root;
@@ -92,12 +91,11 @@ mod sealed;
 mod search;
 mod sequence;
 mod settle;
+mod snapshot;
 mod state;
 mod stats;
 mod sync;
-#[cfg(test)]
 mod table;
-#[cfg(test)]
 mod tree;
 mod verify;
 mod workers;
@@ -136,13 +134,16 @@ pub use metrics::Distribution;
 pub use mutants::{ALL as MUTANTS, VARIABLE as MUTANT_VARIABLE};
 pub use open::{IndexAction, RecoveryReport};
 pub use probe::RecallEstimate;
+pub use read::{Versioned, prefix_end};
 pub use roaring;
 pub use salvage::{FileDamage, Loss, Lost, SalvageError, SalvageProgress, SalvageReport, salvage};
 pub use scrub::{ScrubOptions, ScrubProgress, ScrubReport};
 pub use search::{Answer, Ef, Hit, How, SearchOptions};
+pub use snapshot::Snapshot;
 pub use stats::{
-    CheckpointStats, CollectionStats, CommitStats, KeyspaceStats, OpeningStats, Stats,
+    CheckpointStats, CollectionStats, CommitStats, KeyStats, LevelStats, OpeningStats, Stats,
 };
+pub use table::Compression;
 pub use verify::{Fault, VerifyReport, verify_storage};
 
 /// The keyspace that the command line uses where none is named.

@@ -10,6 +10,7 @@ use crate::limits::NUMBER_MAX;
 use crate::log::LogPosition;
 use crate::record::{decode_params, encode_params};
 use crate::sealed::{FileKind, FileRef, Ident, SealedReader, SealedWriter};
+use crate::tree::TableEntry;
 use gannet_hnsw::Params;
 use gannet_storage::{Error, SealedFile, Storage};
 use std::ops::Range;
@@ -29,6 +30,8 @@ pub(crate) struct Manifest {
     pub(crate) next_keyspace: u32,
     pub(crate) collections: Vec<CollectionEntry>,
     pub(crate) keyspaces: Vec<KeyspaceEntry>,
+    /// The tables of all keyspaces by level; of level 0 the newest first.
+    pub(crate) tables: Vec<Vec<TableEntry>>,
 }
 
 /// A collection's files.
@@ -63,13 +66,11 @@ impl RowsEntry {
     }
 }
 
-/// A keyspace's file.
+/// A keyspace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct KeyspaceEntry {
     pub(crate) id: u32,
     pub(crate) name: String,
-    /// The table, if it holds any key.
-    pub(crate) table: Option<FileRef>,
 }
 
 impl Manifest {
@@ -82,6 +83,7 @@ impl Manifest {
             next_keyspace: 1,
             collections: Vec::new(),
             keyspaces: Vec::new(),
+            tables: Vec::new(),
         }
     }
 
@@ -94,7 +96,7 @@ impl Manifest {
             let patches: Vec<_> = c.patches.iter().map(|file| (FileKind::Patch, *file)).collect();
             rows.into_iter().chain(dead).chain(graph).chain(patches)
         };
-        let tables = self.keyspaces.iter().filter_map(|k| Some((FileKind::Table, k.table?)));
+        let tables = self.tables.iter().flatten().map(|table| (FileKind::Table, table.file));
         self.collections.iter().flat_map(of_collection).chain(tables)
     }
 
@@ -161,7 +163,13 @@ impl Manifest {
         for keyspace in &self.keyspaces {
             out.put_u32(keyspace.id);
             out.put_bytes_u16(keyspace.name.as_bytes());
-            put_file(&mut out, keyspace.table);
+        }
+        put_count(&mut out, self.tables.len());
+        for level in &self.tables {
+            put_count(&mut out, level.len());
+            for table in level {
+                table.encode(&mut out);
+            }
         }
         out
     }
@@ -180,8 +188,16 @@ impl Manifest {
         let mut keyspaces = Vec::new();
         for _ in 0..r.u32()? {
             let (id, name) = (r.u32()?, r.text_u16()?.to_owned());
-            let keyspace = KeyspaceEntry { id, name, table: file(r).ok()? };
-            keyspaces.push(Some(keyspace).filter(|k| k.id < next_keyspace)?);
+            keyspaces.push(Some(KeyspaceEntry { id, name }).filter(|k| k.id < next_keyspace)?);
+        }
+        let mut tables = Vec::new();
+        for _ in 0..r.u32()? {
+            let mut level = Vec::new();
+            for _ in 0..r.u32()? {
+                let table = TableEntry::decode(r).filter(|t| t.last_lsn <= position.lsn)?;
+                level.push(table);
+            }
+            tables.push(level);
         }
         let sorted = collections.is_sorted_by(|a, b| a.id < b.id)
             && keyspaces.is_sorted_by(|a, b| a.id < b.id);
@@ -192,6 +208,7 @@ impl Manifest {
             next_keyspace,
             collections,
             keyspaces,
+            tables,
         })
     }
 
@@ -259,6 +276,15 @@ mod tests {
         ];
         let params = Params { code: Code::None.into(), ..Params::new(8, Metric::Cosine) };
         let name = "docs".to_owned();
+        let table = |number| TableEntry {
+            file: file(number),
+            first_lsn: 3,
+            last_lsn: 12,
+            entries: 9,
+            deletes: 1,
+            first_key: b"a".to_vec(),
+            last_key: b"b".to_vec(),
+        };
         Manifest {
             position: LogPosition { lsn: 12, chain: 34 },
             log_first: 3,
@@ -274,7 +300,8 @@ mod tests {
                 graph: Some(file(3)),
                 patches: vec![file(5), file(6)],
             }],
-            keyspaces: vec![KeyspaceEntry { id: 2, name, table: Some(file(4)) }],
+            keyspaces: vec![KeyspaceEntry { id: 2, name }],
+            tables: vec![vec![], vec![table(4)]],
         }
     }
 
@@ -287,7 +314,7 @@ mod tests {
                 assert_eq!(Manifest::decode(&mut Reader::new(&bytes[..cut])), None, "{cut}");
             }
         }
-        assert_eq!(crc32fast::hash(&manifest().encode()), 0xe269_9a5a, "the format has changed");
+        assert_eq!(crc32fast::hash(&manifest().encode()), 0xa156_10fa, "the format has changed");
         let numbers: Vec<_> = manifest().files().map(|(_, file)| file.number).collect();
         assert_eq!(numbers, [1, 2, 3, 5, 6, 4]);
     }
@@ -305,6 +332,8 @@ mod tests {
         assert!(absurd(|m| m.collections[0].rows[0].file.number = u64::MAX));
         assert!(absurd(|m| m.collections[0].patches[1].number = 0));
         assert!(absurd(|m| m.collections[0].graph = None));
+        assert!(absurd(|m| m.tables[1][0].file.number = 0));
+        assert!(absurd(|m| m.tables[1][0].last_lsn = 13), "of a record behind the checkpoint");
         assert!(!absurd(|m| m.position.lsn = NUMBER_MAX));
     }
 

@@ -28,11 +28,12 @@ macro_rules! mutant {
 #[cfg(mutants)]
 pub use wanted::{ALL, VARIABLE};
 #[cfg(mutants)]
-pub(crate) use wanted::{apply_in_steps, is_on, remove_log_before};
+pub(crate) use wanted::{is_on, publish_in_steps, remove_log_before};
 
 #[cfg(mutants)]
 mod wanted {
     use crate::codec::Reader;
+    use crate::commit::Effect;
     use crate::database::Core;
     use crate::log::segment;
     use crate::record::Record;
@@ -87,7 +88,6 @@ mod wanted {
         ("slot-in-force-overwritten", "both slots of the root are written to the same place"),
         ("dead-rows-not-saved", "a checkpoint forgets which rows are deleted"),
         ("checkpoint-ahead-of-log", "a checkpoint claims one record more than it holds"),
-        ("changes-lost-at-thaw", "keys that change during a checkpoint are forgotten after it"),
         ("waiting-changes-not-saved", "a checkpoint forgets what graphs are still to learn"),
         ("deleted-rows-stay-linked", "graphs are not told of rows that are deleted"),
         ("waiting-rows-not-found", "a search does not look at rows that no graph holds yet"),
@@ -108,14 +108,15 @@ mod wanted {
         WANTED.get_or_init(|| std::env::var(VARIABLE).ok()).as_deref() == Some(name)
     }
 
-    /// Applies records one by one, and lets others in between.
-    pub(crate) fn apply_in_steps<S: Storage>(core: &Core<S>, records: u32, body: &[u8]) {
+    /// Has records take effect one by one, and lets others in between.
+    pub(crate) fn publish_in_steps<S: Storage>(core: &Core<S>, batch: Effect<'_>) {
+        let Effect { body, records, first_lsn, is_of_keys } = batch;
         let mut fields = Reader::new(body);
-        for _ in 0..records {
+        for lsn in first_lsn..first_lsn + u64::from(records) {
             let from = body.len() - fields.rest().len();
             Record::decode(&mut fields).expect("it was encoded here");
-            let record = &body[from..body.len() - fields.rest().len()];
-            core.state.write().apply_all(1, record).expect("it was checked");
+            let body = &body[from..body.len() - fields.rest().len()];
+            core.publish(std::iter::once(Effect { body, records: 1, first_lsn: lsn, is_of_keys }));
             if core.workers.executor().is_ok_and(|executor| executor.thread_count() > 1) {
                 (0..50).for_each(|_| std::thread::yield_now());
             }

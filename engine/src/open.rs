@@ -11,19 +11,21 @@ use crate::config::{Config, Durability, RecoveryMode};
 use crate::damage::{Corruption, Damage, Lsn};
 use crate::database::{ViewOf, Writer};
 use crate::error::OpenError;
-use crate::keyspace::Keyspace;
 use crate::log::LogPosition;
 use crate::log::aside::end_log;
 use crate::log::recover::{LogEnd, LogSource, recover_with};
 use crate::log::segment;
 use crate::log::writer::{LogSettings, LogWriter};
 use crate::manifest::Manifest;
+use crate::memtable::Memtable;
 use crate::names::Names;
-use crate::replay::Decoded;
+use crate::replay::{Decoded, Replayed};
 use crate::root::{self, Slot};
-use crate::sealed::FileKind;
+use crate::sealed::{FileKind, FileRef};
 use crate::settle::settle_names;
 use crate::state::State;
+use crate::table::{BlockCache, TableFiles};
+use crate::tree::{Keyspaces, Levels};
 use gannet_hnsw::Executor;
 use gannet_storage::{ErrorKind, FileMeta, FileName, Storage};
 use std::fmt;
@@ -88,6 +90,14 @@ impl fmt::Display for IndexAction {
 /// An opened state and what is needed to go on writing.
 pub(crate) struct Recovered<S: Storage> {
     pub(crate) state: State<ViewOf<S>>,
+    pub(crate) keyspaces: Keyspaces,
+    /// What the log says of keys.
+    pub(crate) memtable: Memtable,
+    /// What the checkpoint does.
+    pub(crate) levels: Levels<S::Sealed>,
+    pub(crate) blocks: Arc<BlockCache>,
+    /// Number for the next sealed file.
+    pub(crate) next_file: u64,
     pub(crate) writer: Writer<S>,
     pub(crate) report: RecoveryReport,
     /// Length of the segments behind the checkpoint.
@@ -119,7 +129,7 @@ pub(crate) fn recover_database<S: Storage>(
     let finish = |mut recovered: Recovered<S>, index, fallbacks| {
         recovered.writer.slot = Some(index);
         recovered.writer.generation = generation;
-        recovered.writer.next_file = next_file(&files);
+        recovered.next_file = next_file(&files);
         let log_first = recovered.writer.manifest.log_first;
         let is_behind = |meta: &&FileMeta| {
             segment::number_of(&meta.name).is_some_and(|number| number >= log_first)
@@ -198,15 +208,27 @@ fn begin<S: Storage>(
     database[..8].copy_from_slice(&config.chance.next_u64().to_le_bytes());
     database[8..].copy_from_slice(&config.chance.next_u64().to_le_bytes());
     let manifest = Manifest::empty();
-    let state = State::new(manifest.next_collection, manifest.next_keyspace);
+    let state = State::new(manifest.next_collection);
+    let keyspaces = Keyspaces::new(manifest.next_keyspace);
     let report = RecoveryReport { is_new: true, ..RecoveryReport::default() };
     let (number, position) = (manifest.log_first, manifest.position);
     let writer = writer_at((config, names), database, number, position, (manifest, None));
-    Ok(Recovered { state, writer, report, segment_bytes: 0, replay_time: Duration::ZERO })
+    Ok(Recovered {
+        state,
+        keyspaces,
+        memtable: Memtable::default(),
+        levels: Levels::default(),
+        blocks: Arc::new(BlockCache::new(config.block_cache_bytes)),
+        next_file: 1,
+        writer,
+        report,
+        segment_bytes: 0,
+        replay_time: Duration::ZERO,
+    })
 }
 
-/// A writer that continues the log, over a checkpoint with the number of its file. Slot, generation
-/// and file numbers are those of a new database.
+/// A writer that continues the log, over a checkpoint with the number of its file. Slot and
+/// generation are those of a new database.
 fn writer_at<S: Storage>(
     (config, names): (&Config, &Arc<Names>),
     database: [u8; 16],
@@ -228,7 +250,6 @@ fn writer_at<S: Storage>(
         manifest,
         manifest_number,
         older: None,
-        next_file: 1,
         pins: Pins::default(),
     }
 }
@@ -259,12 +280,20 @@ fn load<S: Storage>(
     let mut report =
         RecoveryReport { checkpoint_lsn: manifest.position.lsn, ..RecoveryReport::default() };
     let mut discarded = Vec::new();
-    let mut state = load_state(storage, slot, &manifest, executor, &mut discarded)?;
+    let (state, keyspaces) = load_state(storage, slot, &manifest, executor, &mut discarded)?;
+    let blocks = Arc::new(BlockCache::new(config.block_cache_bytes));
+    let files = TableFiles { storage, database, blocks: &blocks };
+    let levels = load_levels(files, slot, &manifest)?;
+    let mut replayed = Replayed { state, keyspaces, memtable: Memtable::default() };
     let (first_number, start) = (manifest.log_first, manifest.position);
     let source = LogSource { storage, database, first_number, start, cuts_damage };
     let began = config.clock.now();
-    let end = recover_with(&source, executor, Decoded::take, |wave| state.replay(wave, executor))?;
+    let end = {
+        let take = |wave| replayed.take(wave, executor);
+        recover_with(&source, executor, Decoded::take, take)?
+    };
     let replay_time = config.clock.now().saturating_sub(began);
+    let Replayed { mut state, keyspaces, memtable } = replayed;
     for (id, reason) in discarded {
         report.index_actions.extend(rebuild_graph(&mut state, id, reason, executor)?);
     }
@@ -287,7 +316,19 @@ fn load<S: Storage>(
     let manifest_number = slot.manifest.map(|file| file.number);
     let checkpoint = (manifest, manifest_number);
     let writer = writer_at((config, names), database, next_number, position, checkpoint);
-    Ok(Recovered { state, writer, report, segment_bytes: 0, replay_time })
+    let (next_file, segment_bytes) = (1, 0);
+    Ok(Recovered {
+        state,
+        keyspaces,
+        memtable,
+        levels,
+        blocks,
+        next_file,
+        writer,
+        report,
+        segment_bytes,
+        replay_time,
+    })
 }
 
 /// Collections and keyspaces as the checkpoint's files have them; collections whose graph is not
@@ -298,15 +339,10 @@ fn load_state<S: Storage>(
     manifest: &Manifest,
     executor: &Executor,
     discarded: &mut Vec<(u32, String)>,
-) -> Result<State<ViewOf<S>>, OpenError> {
+) -> Result<(State<ViewOf<S>>, Keyspaces), OpenError> {
     let database = slot.database;
-    let mut state = State::new(manifest.next_collection, manifest.next_keyspace);
-    let damaged = |field| {
-        let name = slot
-            .manifest
-            .map_or_else(String::new, |file| FileKind::Manifest.file_name(file.number).to_string());
-        OpenError::from(Corruption::new(name, 0, Damage::Field(field)))
-    };
+    let mut state = State::new(manifest.next_collection);
+    let damaged = |field| damaged_manifest(slot, field);
     for entry in &manifest.collections {
         let (collection, graph) = LiveCollection::load(storage, database, entry, executor)?;
         if let LoadedGraph::Discarded(reason) = graph {
@@ -314,11 +350,30 @@ fn load_state<S: Storage>(
         }
         state.add_collection(collection).map_err(damaged)?;
     }
+    let mut keyspaces = Keyspaces::new(manifest.next_keyspace);
     for entry in &manifest.keyspaces {
-        let keyspace = Keyspace::load(storage, database, entry)?;
-        state.add_keyspace(keyspace).map_err(damaged)?;
+        keyspaces.add(entry.id, &entry.name).map_err(damaged)?;
     }
-    Ok(state)
+    Ok((state, keyspaces))
+}
+
+fn damaged_manifest(slot: &Slot, field: &'static str) -> OpenError {
+    let name = |file: FileRef| FileKind::Manifest.file_name(file.number).to_string();
+    let name = slot.manifest.map_or_else(String::new, name);
+    Corruption::new(name, 0, Damage::Field(field)).into()
+}
+
+/// The tables, opened: that they are there is known then, and what they say of themselves as a
+/// whole. Blocks are verified when they are read.
+fn load_levels<S: Storage>(
+    files: TableFiles<'_, S>,
+    slot: &Slot,
+    manifest: &Manifest,
+) -> Result<Levels<S::Sealed>, OpenError> {
+    let levels = Levels::of(&manifest.tables);
+    let levels = levels.ok_or_else(|| damaged_manifest(slot, "tables"))?;
+    levels.open_all(files)?;
+    Ok(levels)
 }
 
 fn rebuild_graph<V: std::ops::Deref<Target = [u8]> + Send + Sync>(

@@ -21,7 +21,8 @@ const CREATE_KEYSPACE: u8 = 4;
 const PUT: u8 = 5;
 const DELETE: u8 = 6;
 const CUT: u8 = 7;
-const KIND_MAX: u8 = CUT;
+const DROP_KEYSPACE: u8 = 8;
+const KIND_MAX: u8 = DROP_KEYSPACE;
 
 const ID_INT: u8 = 0;
 const ID_BYTES: u8 = 1;
@@ -53,6 +54,10 @@ pub(crate) enum Record<'a> {
     CreateKeyspace {
         keyspace: u32,
         name: &'a str,
+    },
+    /// With all that is in it.
+    DropKeyspace {
+        keyspace: u32,
     },
     Put {
         keyspace: u32,
@@ -119,6 +124,7 @@ impl Record<'_> {
                 out.put_u32(*keyspace);
                 out.put_bytes_u16(name.as_bytes());
             }
+            Record::DropKeyspace { keyspace } => out.put_u32(*keyspace),
             Record::Put { keyspace, key, value } => {
                 out.put_u32(*keyspace);
                 out.put_bytes_u16(key);
@@ -141,6 +147,7 @@ impl Record<'_> {
             Record::DeleteRow { .. } => DELETE_ROW,
             Record::Cut { .. } => CUT,
             Record::CreateKeyspace { .. } => CREATE_KEYSPACE,
+            Record::DropKeyspace { .. } => DROP_KEYSPACE,
             Record::Put { .. } => PUT,
             Record::Delete { .. } => DELETE,
         }
@@ -197,6 +204,7 @@ impl<'a> Record<'a> {
                 keyspace: p.u32().ok_or("keyspace")?,
                 name: p.text_u16().ok_or("name")?,
             },
+            DROP_KEYSPACE => Record::DropKeyspace { keyspace: p.u32().ok_or("keyspace")? },
             PUT => Record::Put {
                 keyspace: p.u32().ok_or("keyspace")?,
                 key: p.bytes_u16().ok_or("key")?,
@@ -279,6 +287,7 @@ mod tests {
             Record::CreateKeyspace { keyspace: 2, name: "k" },
             Record::Put { keyspace: 2, key: b"key", value: b"value" },
             Record::Delete { keyspace: 2, key: b"key" },
+            Record::DropKeyspace { keyspace: 2 },
         ]
     }
 

@@ -2,7 +2,7 @@
 
 use crate::collection::{Collection, Waiting};
 use crate::damage::Corruption;
-use crate::database::Database;
+use crate::database::{Core, Database, ViewOf};
 use crate::error::SearchError;
 use crate::filter::{Filter, Kind};
 use crate::id::Id;
@@ -161,8 +161,9 @@ impl<S: Storage> Database<S> {
         query: &[f32],
         options: &SearchOptions,
     ) -> Result<Answer, SearchError> {
-        let mut found = self.search_each(collection, &[query], options, &Executor::Serial)?;
-        Ok(found.pop().unwrap_or_default())
+        let found = |filter: Option<&Filter>| self.core.find(collection, filter);
+        let mut answers = self.core.search(found, &[query], options, &Executor::Serial)?;
+        Ok(answers.pop().unwrap_or_default())
     }
 
     /// The answers that [`search`](Self::search) gives to each of `queries`, in their order, at one
@@ -181,13 +182,27 @@ impl<S: Storage> Database<S> {
         queries: &[&[f32]],
         options: &SearchOptions,
     ) -> Result<Vec<Answer>, SearchError> {
-        self.search_each(collection, queries, options, self.core.executor())
+        let found = |filter: Option<&Filter>| self.core.find(collection, filter);
+        self.core.search(found, queries, options, self.core.executor())
+    }
+}
+
+/// A collection, and the rows of it that pass a filter, where that is known.
+pub(crate) type Found<S> = (Arc<Collection<ViewOf<S>>>, Option<Arc<RowSet>>);
+
+impl<S: Storage> Core<S> {
+    /// A collection as it is now, with the rows that a filter names.
+    fn find(&self, collection: &str, filter: Option<&Filter>) -> Result<Found<S>, SearchError> {
+        let unknown = || SearchError::UnknownCollection { name: collection.to_owned() };
+        let state = self.state.read();
+        let live = state.collection(collection).ok_or_else(unknown)?;
+        Ok((Arc::clone(live.now()), filter.and_then(|filter| live.passing(filter))))
     }
 
-    /// Answers queries; those that walk the graph on the threads of `walkers`.
-    fn search_each(
+    /// Answers queries of what `find` finds; those that walk the graph on the threads of `walkers`.
+    pub(crate) fn search(
         &self,
-        collection: &str,
+        find: impl FnOnce(Option<&Filter>) -> Result<Found<S>, SearchError>,
         queries: &[&[f32]],
         options: &SearchOptions,
         walkers: &Executor,
@@ -202,15 +217,9 @@ impl<S: Storage> Database<S> {
             }
             Ef::Fixed(_) | Ef::Auto(_) => {}
         }
-        let core = &self.core;
-        core.indexing.note_search();
-        let unknown = || SearchError::UnknownCollection { name: collection.to_owned() };
+        self.indexing.note_search();
         let filter = options.filter.as_ref();
-        let (now, passing) = {
-            let state = core.state.read();
-            let live = state.collection(collection).ok_or_else(unknown)?;
-            (Arc::clone(live.now()), filter.and_then(|filter| live.passing(filter)))
-        };
+        let (now, passing) = find(filter)?;
         let found = &*now;
         let passing = match filter.map(|filter| &filter.kind) {
             Some(Kind::Predicate(passes)) => Some(Arc::new(found.passing(&**passes))),
@@ -225,19 +234,19 @@ impl<S: Storage> Database<S> {
         };
         let searched = Searched { collection: found, passing: passing.as_deref(), k: options.k };
         let Some(ef) = beam(found, options) else {
-            let (lists, how) = searched.exact(&prepared, core.executor())?;
+            let (lists, how) = searched.exact(&prepared, self.executor())?;
             return Ok(lists.iter().map(|list| answer(list, how)).collect());
         };
         let groups = prepared.len().div_ceil(QUERIES_A_TASK);
         let answered = walkers.map(groups, |group| {
-            let mut context = core.contexts.lock().pop().unwrap_or_default();
+            let mut context = self.contexts.lock().pop().unwrap_or_default();
             let queries = prepared.chunks(QUERIES_A_TASK).nth(group).expect("so many groups");
             let near = |query: &Vec<f32>| {
                 let (neighbors, how) = searched.nearest(query, ef, &mut context)?;
                 Ok(answer(&neighbors, how))
             };
             let answers: Result<Vec<_>, Corruption> = queries.iter().map(near).collect();
-            core.contexts.lock().push(context);
+            self.contexts.lock().push(context);
             answers
         });
         let answered: Vec<Vec<_>> = answered.into_iter().collect::<Result<_, _>>()?;

@@ -15,6 +15,7 @@ use crate::limits::{
 };
 use crate::record::Record;
 use crate::state::State;
+use crate::tree::Keyspaces;
 use gannet_hnsw::{Metric, Params, VectorFault, check_binary, check_finite};
 use std::collections::HashMap;
 use std::ops::Deref;
@@ -26,16 +27,25 @@ pub(crate) struct Sequenced {
     pub(crate) body: Vec<u8>,
     /// Number of them; 0 where the batch changes nothing.
     pub(crate) records: u32,
+    /// It changes keys and nothing else.
+    pub(crate) is_of_keys: bool,
+}
+
+/// What is visible.
+pub(crate) struct Known<'s, V> {
+    pub(crate) state: &'s State<V>,
+    pub(crate) keyspaces: &'s Keyspaces,
 }
 
 /// The state as the operations so far leave it.
 struct Draft<'s, V> {
     state: &'s State<V>,
+    known_keyspaces: &'s Keyspaces,
     in_flight: &'s InFlight,
     out: Sequenced,
     collections: Vec<DraftCollection>,
-    /// Made by this batch.
-    keyspaces: Vec<(String, u32)>,
+    /// Made by this batch, or dropped.
+    keyspaces: Vec<(String, Option<u32>)>,
     next_collection: u32,
     next_keyspace: u32,
     /// Ids that this batch has changed, by collection number.
@@ -52,13 +62,13 @@ struct DraftCollection {
     is_made: bool,
 }
 
-/// Checks `batch` against `state` as `in_flight` will leave it, encodes it, and adds it to what is
+/// Checks `batch` against what is known as `in_flight` will leave it, encodes it, and adds it to what is
 /// in flight. `before` is the last record that was sequenced, `body` empty memory for the records.
 ///
 /// # Errors
 /// The first operation that cannot be done, as `CommitError` says; nothing was added.
 pub(crate) fn sequence<V: Deref<Target = [u8]> + Send + Sync>(
-    state: &State<V>,
+    known: Known<'_, V>,
     in_flight: &mut InFlight,
     before: Lsn,
     batch: &WriteBatch,
@@ -68,14 +78,16 @@ pub(crate) fn sequence<V: Deref<Target = [u8]> + Send + Sync>(
         return Err(CommitError::EmptyBatch);
     }
     body.reserve(batch.body_len_hint());
+    let Known { state, keyspaces: known_keyspaces } = known;
     let mut draft = Draft {
         state,
+        known_keyspaces,
         in_flight,
-        out: Sequenced { body, records: 0 },
+        out: Sequenced { body, records: 0, is_of_keys: true },
         collections: Vec::new(),
         keyspaces: Vec::new(),
         next_collection: in_flight.next_collection(state.next_collection),
-        next_keyspace: in_flight.next_keyspace(state.next_keyspace),
+        next_keyspace: in_flight.next_keyspace(known_keyspaces.next),
         rows: HashMap::new(),
     };
     for change in batch.changes() {
@@ -90,7 +102,7 @@ pub(crate) fn sequence<V: Deref<Target = [u8]> + Send + Sync>(
         }
     }
     for (name, number) in keyspaces {
-        in_flight.add_keyspace(lsn, name, number);
+        in_flight.set_keyspace(lsn, name, number);
     }
     for (key, fate) in rows {
         in_flight.set_fate(lsn, key, fate);
@@ -107,6 +119,7 @@ impl<V: Deref<Target = [u8]> + Send + Sync> Draft<'_, V> {
             }
             Change::DeleteRow { collection, id } => self.delete_row(collection, id),
             Change::Cut { collection } => self.emit(&Record::Cut { collection: *collection }),
+            Change::DropKeyspace { keyspace } => self.drop_keyspace(keyspace),
             Change::Put { keyspace, key, value } => self.put(keyspace, key, value),
             Change::Delete { keyspace, key } => self.delete(keyspace, key),
         }
@@ -194,11 +207,19 @@ impl<V: Deref<Target = [u8]> + Send + Sync> Draft<'_, V> {
         }
     }
 
+    /// The number of a keyspace as the operations so far leave it.
     fn keyspace(&self, name: &str) -> Option<u32> {
-        let in_flight = || self.in_flight.keyspace(name);
-        let known = || self.state.keyspace(name).map(|keyspace| keyspace.id);
-        let made = self.keyspaces.iter().find(|(made, _)| made == name);
-        made.map(|(_, number)| *number).or_else(known).or_else(in_flight)
+        let changed = self.keyspaces.iter().rfind(|(changed, _)| changed == name);
+        let changed = changed.map(|(_, number)| *number);
+        let changed = changed.or_else(|| self.in_flight.keyspace(name));
+        changed.unwrap_or_else(|| self.known_keyspaces.number_of(name))
+    }
+
+    fn drop_keyspace(&mut self, name: &str) -> Result<(), CommitError> {
+        check_name(name)?;
+        let Some(keyspace) = self.keyspace(name) else { return Ok(()) };
+        self.keyspaces.push((name.to_owned(), None));
+        self.emit(&Record::DropKeyspace { keyspace })
     }
 
     fn create_keyspace(&mut self, name: &str) -> Result<u32, CommitError> {
@@ -206,7 +227,7 @@ impl<V: Deref<Target = [u8]> + Send + Sync> Draft<'_, V> {
         let keyspace = self.next_keyspace;
         self.next_keyspace = next_number("keyspaces", keyspace)?;
         self.emit(&Record::CreateKeyspace { keyspace, name })?;
-        self.keyspaces.push((name.to_owned(), keyspace));
+        self.keyspaces.push((name.to_owned(), Some(keyspace)));
         Ok(keyspace)
     }
 
@@ -245,14 +266,16 @@ impl<V: Deref<Target = [u8]> + Send + Sync> Draft<'_, V> {
     fn emit(&mut self, record: &Record<'_>) -> Result<(), CommitError> {
         record.encode(&mut self.out.body);
         self.out.records += 1;
+        self.out.is_of_keys &= matches!(record, Record::Put { .. } | Record::Delete { .. });
         check_len("number of records in a batch", self.out.records as usize, BATCH_RECORDS_MAX)?;
         check_len("length of a batch in bytes", self.out.body.len(), BATCH_LEN_BYTES_MAX)
     }
 }
 
 fn next_number(what: &'static str, number: u32) -> Result<u32, CommitError> {
-    let (found, limit) = (number as usize, u32::MAX as usize - 1);
-    number.checked_add(1).ok_or(CommitError::TooLarge { what, found, limit })
+    let limit = u32::MAX - 2;
+    let error = || CommitError::TooLarge { what, found: number as usize, limit: limit as usize };
+    if number < limit { Ok(number + 1) } else { Err(error()) }
 }
 
 fn check_len(what: &'static str, found: usize, limit: usize) -> Result<(), CommitError> {

@@ -1,11 +1,11 @@
-//! All collections and keyspaces, and what a record does to them.
+//! All collections, and what a record does to them.
 //!
-//! Keeps the one way in which records take effect, used by commits and by replay alike. Records
-//! have been checked by `sequence` before they were logged; one that does not fit is damage.
+//! Keeps the one way in which records of rows take effect, used by commits and by replay alike; what
+//! records do to keys is left to `tree`. Records have been checked by `sequence` before they were
+//! logged; one that does not fit is damage.
 
 use crate::codec::Reader;
 use crate::collection::LiveCollection;
-use crate::keyspace::Keyspace;
 use crate::limits::is_name;
 use crate::record::{Record, RecordFault};
 use std::collections::BTreeMap;
@@ -15,37 +15,23 @@ use std::ops::Deref;
 pub(crate) struct State<V> {
     collections: BTreeMap<u32, LiveCollection<V>>,
     collection_names: BTreeMap<String, u32>,
-    keyspaces: BTreeMap<u32, Keyspace>,
-    keyspace_names: BTreeMap<String, u32>,
     pub(crate) next_collection: u32,
-    pub(crate) next_keyspace: u32,
     /// Rows came or went since somebody looked: graphs have something to learn.
     pub(crate) has_new_rows: bool,
 }
 
 impl<V: Deref<Target = [u8]> + Send + Sync> State<V> {
-    pub(crate) fn new(next_collection: u32, next_keyspace: u32) -> Self {
+    pub(crate) fn new(next_collection: u32) -> Self {
         Self {
             collections: BTreeMap::new(),
             collection_names: BTreeMap::new(),
-            keyspaces: BTreeMap::new(),
-            keyspace_names: BTreeMap::new(),
             next_collection,
-            next_keyspace,
             has_new_rows: false,
         }
     }
 
     pub(crate) fn collection(&self, name: &str) -> Option<&LiveCollection<V>> {
         self.collections.get(self.collection_names.get(name)?)
-    }
-
-    pub(crate) fn keyspace(&self, name: &str) -> Option<&Keyspace> {
-        self.keyspaces.get(self.keyspace_names.get(name)?)
-    }
-
-    pub(crate) fn keyspace_by_id(&self, id: u32) -> Option<&Keyspace> {
-        self.keyspaces.get(&id)
     }
 
     pub(crate) fn collection_by_id(&self, id: u32) -> Option<&LiveCollection<V>> {
@@ -63,19 +49,6 @@ impl<V: Deref<Target = [u8]> + Send + Sync> State<V> {
 
     pub(crate) fn collection_mut(&mut self, id: u32) -> Option<&mut LiveCollection<V>> {
         self.collections.get_mut(&id)
-    }
-
-    pub(crate) fn keyspace_mut(&mut self, id: u32) -> Option<&mut Keyspace> {
-        self.keyspaces.get_mut(&id)
-    }
-
-    /// In order of creation.
-    pub(crate) fn keyspaces(&self) -> impl Iterator<Item = &Keyspace> {
-        self.keyspaces.values()
-    }
-
-    pub(crate) fn keyspaces_mut(&mut self) -> impl Iterator<Item = &mut Keyspace> {
-        self.keyspaces.values_mut()
     }
 
     /// Takes in a collection.
@@ -96,29 +69,11 @@ impl<V: Deref<Target = [u8]> + Send + Sync> State<V> {
         if before.is_some() { Err("collection") } else { Ok(()) }
     }
 
-    /// Takes in a keyspace.
+    /// Applies a record, unless it is one of keys.
     ///
     /// # Errors
-    /// Damage if its number or name is taken, or the name is none.
-    pub(crate) fn add_keyspace(&mut self, keyspace: Keyspace) -> Result<(), &'static str> {
-        if !is_name(&keyspace.name) || self.keyspace_names.contains_key(&keyspace.name) {
-            return Err("name");
-        }
-        self.next_keyspace = self.next_keyspace.max(keyspace.id.checked_add(1).ok_or("keyspace")?);
-        self.keyspace_names.insert(keyspace.name.clone(), keyspace.id);
-        let before = self.keyspaces.insert(keyspace.id, keyspace);
-        if before.is_some() { Err("keyspace") } else { Ok(()) }
-    }
-
-    /// Applies the `count` records of a frame's body.
-    ///
-    /// # Errors
-    /// The field that is damaged, or what is newer.
-    pub(crate) fn apply_all(&mut self, count: u32, body: &[u8]) -> Result<(), RecordFault> {
-        decode_all(count, body, |record| self.apply(record))
-    }
-
-    fn apply(&mut self, record: Record<'_>) -> Result<(), &'static str> {
+    /// The field that is damaged.
+    pub(crate) fn apply(&mut self, record: Record<'_>) -> Result<(), &'static str> {
         match record {
             Record::CreateCollection { collection, name, params } => {
                 self.add_collection(LiveCollection::new(collection, name.to_owned(), params))
@@ -136,17 +91,10 @@ impl<V: Deref<Target = [u8]> + Send + Sync> State<V> {
                 self.collections.get_mut(&collection).ok_or("collection")?.cut();
                 Ok(())
             }
-            Record::CreateKeyspace { keyspace, name } => {
-                self.add_keyspace(Keyspace::new(keyspace, name.to_owned()))
-            }
-            Record::Put { keyspace, key, value } => {
-                self.keyspaces.get_mut(&keyspace).ok_or("keyspace")?.put(key, value);
-                Ok(())
-            }
-            Record::Delete { keyspace, key } => {
-                self.keyspaces.get_mut(&keyspace).ok_or("keyspace")?.remove(key);
-                Ok(())
-            }
+            Record::CreateKeyspace { .. }
+            | Record::DropKeyspace { .. }
+            | Record::Put { .. }
+            | Record::Delete { .. } => Ok(()),
         }
     }
 }

@@ -2,11 +2,12 @@
 
 use crate::collection::{CollectionMemory, LiveCollection};
 use crate::damage::Lsn;
-use crate::database::Database;
+use crate::database::{Core, Database};
 use crate::log::segment;
 use crate::metrics::Distribution;
 use crate::open::RecoveryReport;
 use crate::probe::{Probes, RecallEstimate};
+use crate::tree::{TableEntry, TreeFailures};
 use gannet_hnsw::{Code, Params};
 use gannet_storage::{Caps, Error, FileMeta, Storage};
 use std::ops::Deref;
@@ -18,8 +19,10 @@ use std::time::Duration;
 pub struct Stats {
     /// Collections in order of creation.
     pub collections: Vec<CollectionStats>,
-    /// Keyspaces in order of creation.
-    pub keyspaces: Vec<KeyspaceStats>,
+    /// Names of keyspaces in order of creation.
+    pub keyspaces: Vec<String>,
+    /// Where the keys of all keyspaces are.
+    pub keys: KeyStats,
     /// Memory in bytes that searches left for those that follow: one for each that ran at a time.
     pub search_bytes: u64,
     /// The last record; it is durable and visible.
@@ -75,16 +78,37 @@ pub struct CollectionStats {
     pub memory: CollectionMemory,
 }
 
-/// One keyspace.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Where keys are, of all keyspaces. How many there are is not kept: a key may be in several places,
+/// and only whoever reads it finds out which of them counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct KeyspaceStats {
-    /// Its name.
-    pub name: String,
-    /// Keys in it.
-    pub keys: u64,
-    /// Length of its keys and values in bytes.
+pub struct KeyStats {
+    /// Memory of keys that are in no table yet, in bytes.
+    pub memtable_bytes: u64,
+    /// Memtables that are being made tables.
+    pub frozen_memtables: u64,
+    /// Tables by level, those that were memtables first.
+    pub levels: Vec<LevelStats>,
+    /// Memory of blocks that were read, in bytes.
+    pub block_cache_bytes: u64,
+    /// Why the last memtable could not be made a table; none was since.
+    pub flush_failure: Option<String>,
+    /// Why tables could not be merged; none were since.
+    pub merge_failure: Option<String>,
+}
+
+/// The tables of one level.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LevelStats {
+    /// Number of tables.
+    pub tables: u64,
+    /// Their length in bytes.
     pub bytes: u64,
+    /// Versions of keys in them.
+    pub versions: u64,
+    /// How many of these delete a key.
+    pub deletes: u64,
 }
 
 /// Commits since the database was opened. Groups and records are counted when they are
@@ -156,6 +180,28 @@ fn collection_stats<V: Deref<Target = [u8]> + Send + Sync>(
     }
 }
 
+impl<S: Storage> Core<S> {
+    fn key_stats(&self) -> KeyStats {
+        let layers = self.tree.layers_full();
+        let memtables = std::iter::once(&layers.active).chain(&layers.frozen);
+        let level = |tables: Vec<TableEntry>| LevelStats {
+            tables: tables.len() as u64,
+            bytes: tables.iter().map(|table| table.file.len_bytes).sum(),
+            versions: tables.iter().map(|table| table.entries).sum(),
+            deletes: tables.iter().map(|table| table.deletes).sum(),
+        };
+        let TreeFailures { flush, merge } = self.tree.failures();
+        KeyStats {
+            memtable_bytes: memtables.map(|memtable| memtable.bytes()).sum(),
+            frozen_memtables: layers.frozen.len() as u64,
+            levels: layers.levels.entries().into_iter().map(level).collect(),
+            block_cache_bytes: self.tree.files(&self.storage).blocks.bytes(),
+            flush_failure: flush,
+            merge_failure: merge,
+        }
+    }
+}
+
 impl<S: Storage> Database<S> {
     /// One collection; `None` where there is none of that name.
     #[must_use]
@@ -179,11 +225,6 @@ impl<S: Storage> Database<S> {
         let files = core.storage.list()?;
         let is_log = |meta: &&FileMeta| segment::number_of(&meta.name).is_some();
         let state = core.state.read();
-        let keyspaces = state.keyspaces().map(|keyspace| KeyspaceStats {
-            name: keyspace.name.clone(),
-            keys: keyspace.entries.count(),
-            bytes: keyspace.entries.bytes(),
-        });
         let backend = core.storage.caps();
         let probes = core.probes.lock();
         let collection = |found| collection_stats(found, &probes, backend.zero_copy_views);
@@ -191,7 +232,8 @@ impl<S: Storage> Database<S> {
         Ok(Stats {
             collections: state.collections().map(collection).collect(),
             search_bytes: contexts.iter().map(|context| context.memory_bytes() as u64).sum(),
-            keyspaces: keyspaces.collect(),
+            keyspaces: self.keyspaces(),
+            keys: core.key_stats(),
             last_lsn,
             checkpoint_lsn,
             log_segments: files.iter().filter(is_log).count() as u64,

@@ -1,12 +1,15 @@
 //! `gannet stats`: what a database holds, and what opening it found.
 
 use std::collections::BTreeMap;
+use std::ops::{Bound, ControlFlow};
 
-use gannet::{BackendInfo, CollectionStats, Distribution, MemoryUse, Stats};
+use gannet::{
+    BackendInfo, CollectionStats, Distribution, KeyStats, LevelStats, MemoryUse, ReadError, Stats,
+};
 use serde::Serialize;
 
 use crate::args::DatabaseArgs;
-use crate::database::{self, Expect};
+use crate::database::{self, Db, Expect};
 use crate::failure::{self, Failure};
 use crate::output::Output;
 use crate::units::mebibytes;
@@ -20,6 +23,8 @@ struct Answer {
     backend_refused: BTreeMap<String, String>,
     collections: BTreeMap<String, Collection>,
     keyspaces: BTreeMap<String, Keyspace>,
+    /// Where their keys are.
+    keys: Keys,
     /// What searches left for those that follow.
     search_bytes: u64,
     last_lsn: u64,
@@ -111,6 +116,43 @@ struct Keyspace {
     bytes: u64,
 }
 
+/// Where the keys of all keyspaces are.
+#[derive(Serialize)]
+struct Keys {
+    memtable_bytes: u64,
+    frozen_memtables: u64,
+    levels: Vec<Level>,
+    block_cache_bytes: u64,
+    flush_failure: Option<String>,
+    merge_failure: Option<String>,
+}
+
+/// Tables: those that were memtables in the first level.
+#[derive(Serialize)]
+struct Level {
+    tables: u64,
+    bytes: u64,
+    versions: u64,
+    deletes: u64,
+}
+
+impl From<KeyStats> for Keys {
+    fn from(stats: KeyStats) -> Self {
+        let level = |level: LevelStats| {
+            let LevelStats { tables, bytes, versions, deletes, .. } = level;
+            Level { tables, bytes, versions, deletes }
+        };
+        Self {
+            memtable_bytes: stats.memtable_bytes,
+            frozen_memtables: stats.frozen_memtables,
+            levels: stats.levels.into_iter().map(level).collect(),
+            block_cache_bytes: stats.block_cache_bytes,
+            flush_failure: stats.flush_failure,
+            merge_failure: stats.merge_failure,
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct Recovery {
     is_new: bool,
@@ -127,13 +169,27 @@ struct Recovery {
 
 pub(super) fn run(args: &DatabaseArgs, out: &mut Output) -> Result<(), Failure> {
     let database = database::open(args, Expect::Existing, None)?;
-    let answer = Answer::new(database.backend_info(), database.stats()?);
+    let stats = database.stats()?;
+    let keyspaces = stats.keyspaces.iter().map(|name| count(&database, name));
+    let keyspaces = keyspaces.collect::<Result<_, ReadError>>()?;
+    let answer = Answer::new(database.backend_info(), stats, keyspaces);
     database.close()?;
     out.answer(&answer, || text(&answer))
 }
 
+/// A keyspace, every key looked at.
+fn count(database: &Db, name: &str) -> Result<(String, Keyspace), ReadError> {
+    let mut found = Keyspace { keys: 0, bytes: 0 };
+    database.scan(name, Bound::Unbounded, Bound::Unbounded, |key, value| {
+        found.keys += 1;
+        found.bytes += (key.len() + value.len()) as u64;
+        ControlFlow::Continue(())
+    })?;
+    Ok((name.to_owned(), found))
+}
+
 impl Answer {
-    fn new(backend: &BackendInfo, stats: Stats) -> Self {
+    fn new(backend: &BackendInfo, stats: Stats, keyspaces: BTreeMap<String, Keyspace>) -> Self {
         let recovery = &stats.recovery;
         let refused = backend.refused.iter();
         Self {
@@ -174,11 +230,8 @@ impl Answer {
                 pause_nanos: stats.checkpoints.pause_nanos.into(),
             },
             collections: stats.collections.into_iter().map(Collection::named).collect(),
-            keyspaces: stats
-                .keyspaces
-                .into_iter()
-                .map(|found| (found.name, Keyspace { keys: found.keys, bytes: found.bytes }))
-                .collect(),
+            keyspaces,
+            keys: stats.keys.into(),
             search_bytes: stats.search_bytes,
             last_lsn: stats.last_lsn,
             checkpoint_failure: stats.checkpoint_failure,
@@ -260,6 +313,16 @@ fn text(answer: &Answer) -> String {
     line("searching", format!("{:.1} MiB", mebibytes(answer.search_bytes)));
     for (name, Keyspace { keys, bytes }) in &answer.keyspaces {
         line("keyspace", format!("{name}: {keys} keys, {:.1} MiB", mebibytes(*bytes)));
+    }
+    line("keys in memory", format!("{:.1} MiB", mebibytes(answer.keys.memtable_bytes)));
+    for (number, Level { tables, bytes, versions, deletes }) in
+        answer.keys.levels.iter().enumerate()
+    {
+        let text = format!(
+            "{tables} tables, {:.1} MiB, {versions} versions, {deletes} of them deletions",
+            mebibytes(*bytes)
+        );
+        line(&format!("level {number}"), text);
     }
     let Answer { last_lsn, checkpoint_lsn, log_segments, .. } = answer;
     line("LSN", format!("last {last_lsn}, checkpoint {checkpoint_lsn}"));

@@ -4,17 +4,41 @@ use crate::damage::Lsn;
 use crate::error::{CheckpointError, OpenError};
 use crate::manifest::Manifest;
 use crate::sealed::{FileKind, FileRef, Ident, SealedReader, SealedWriter};
+use crate::sync::{AtomicU64, Ordering};
 use gannet_storage::{ReadFile, Storage};
+
+/// The numbers of sealed files: each is given once.
+#[derive(Debug)]
+pub(crate) struct FileNumbers(AtomicU64);
+
+impl FileNumbers {
+    /// The first one will be `next`.
+    pub(crate) fn new(next: u64) -> Self {
+        Self(AtomicU64::new(next))
+    }
+
+    pub(crate) fn next(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// What was written for a checkpoint.
+#[derive(Debug, Default)]
+pub(crate) struct WrittenFiles {
+    /// Numbers of the files that were begun, the last one perhaps not finished.
+    pub(crate) begun: Vec<u64>,
+    pub(crate) finished: usize,
+    /// Length of those that were finished.
+    pub(crate) len_bytes: u64,
+}
 
 /// See the module's documentation.
 pub(crate) struct NewFiles<'c, S: Storage> {
     pub(super) storage: &'c S,
     pub(super) database: [u8; 16],
     pub(super) lsn: Lsn,
-    /// Number of the next file.
-    pub(super) next_number: u64,
-    /// Length of the files that were finished.
-    pub(super) len_bytes: u64,
+    pub(super) numbers: &'c FileNumbers,
+    pub(super) written: &'c mut WrittenFiles,
     /// Each file is read from the media before it counts as written.
     pub(super) reads_back: bool,
     /// Asked now and then: an error ends the work.
@@ -32,8 +56,7 @@ impl<'c, S: Storage> NewFiles<'c, S> {
         sections: &[(u32, u64)],
     ) -> Result<SealedWriter<'c, S>, CheckpointError> {
         (self.go_on)()?;
-        let (database, number, lsn) = (self.database, self.next_number, self.lsn);
-        self.next_number += 1;
+        let (database, number, lsn) = (self.database, self.begin(), self.lsn);
         let ident = Ident { kind, database, number, lsn };
         Ok(SealedWriter::create(self.storage, ident, sections)?)
     }
@@ -47,8 +70,7 @@ impl<'c, S: Storage> NewFiles<'c, S> {
         manifest: &Manifest,
     ) -> Result<FileRef, CheckpointError> {
         (self.go_on)()?;
-        let number = self.next_number;
-        self.next_number += 1;
+        let number = self.begin();
         let file = manifest.write(self.storage, self.database, number)?;
         self.note_finished(FileKind::Manifest, &file)?;
         Ok(file)
@@ -74,21 +96,37 @@ impl<'c, S: Storage> NewFiles<'c, S> {
         (self.go_on)()
     }
 
+    fn begin(&mut self) -> u64 {
+        let number = self.numbers.next();
+        self.written.begun.push(number);
+        number
+    }
+
     fn note_finished(&mut self, kind: FileKind, file: &FileRef) -> Result<(), CheckpointError> {
-        self.len_bytes += file.len_bytes;
+        self.written.finished += 1;
+        self.written.len_bytes += file.len_bytes;
         if self.reads_back {
-            self.read_back(kind, file).map_err(CheckpointError::ReadBack)?;
+            let read = read_back(self.storage, kind, self.database, file);
+            read.map_err(CheckpointError::ReadBack)?;
         }
         Ok(())
     }
+}
 
-    fn read_back(&self, kind: FileKind, file: &FileRef) -> Result<(), OpenError> {
-        let name = kind.file_name(file.number);
-        let sealed = self.storage.open_sealed(&name)?;
-        sealed.discard_cache()?;
-        drop(sealed);
-        let reader = SealedReader::open(self.storage, kind, self.database, file)?;
-        reader.verify()?;
-        reader.check_padding()
-    }
+/// Reads all of a file from the media.
+///
+/// # Errors
+/// It does not hold what was written, or could not be read.
+pub(crate) fn read_back<S: Storage>(
+    storage: &S,
+    kind: FileKind,
+    database: [u8; 16],
+    file: &FileRef,
+) -> Result<(), OpenError> {
+    let sealed = storage.open_sealed(&kind.file_name(file.number))?;
+    sealed.discard_cache()?;
+    drop(sealed);
+    let reader = SealedReader::open(storage, kind, database, file)?;
+    reader.verify()?;
+    reader.check_padding()
 }

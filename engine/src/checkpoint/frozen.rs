@@ -4,7 +4,7 @@
 //! failure, also a panic, leaves the state and the schedule as if none had been begun, and removes
 //! the files.
 
-use super::files::NewFiles;
+use super::files::{NewFiles, WrittenFiles};
 use super::publish::remove_sealed;
 use super::schedule::SinceCheckpoint;
 use super::{CheckpointReport, OnProgress, Phase, Progress};
@@ -13,16 +13,15 @@ use crate::commit::exclusive::Exclusive;
 use crate::damage::Lsn;
 use crate::database::{Core, ViewOf};
 use crate::error::{CheckpointError, CommitError};
-use crate::keyspace::FrozenKeyspace;
 use crate::log::LogPosition;
-use crate::manifest::Manifest;
+use crate::manifest::{KeyspaceEntry, Manifest};
 use crate::sealed::FileRef;
+use crate::sync::MutexGuard;
+use crate::tree::{Flushing, Keyspaces, Merging, TableEntry};
 use gannet_storage::Storage;
-use std::ops::{ControlFlow, Range};
+use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Duration;
-
-/// Changes of keys that are brought where they belong while readers and commits wait.
-const THAW_STEP: usize = 512;
 
 /// See the module's documentation.
 pub(crate) struct Frozen<'c, S: Storage> {
@@ -31,19 +30,30 @@ pub(crate) struct Frozen<'c, S: Storage> {
     position: LogPosition,
     log_first: u64,
     next_collection: u32,
-    next_keyspace: u32,
     collections: Vec<FrozenCollection<ViewOf<S>>>,
-    keyspaces: Vec<FrozenKeyspace>,
+    keyspaces: Arc<Keyspaces>,
+    keys: FrozenKeys<'c>,
     database: [u8; 16],
-    /// Numbers of the files that were begun.
-    numbers: Range<u64>,
-    /// Length of those that were finished.
-    len_bytes: u64,
+    /// Those of tables are the tree's.
+    files: WrittenFiles,
+    /// How many tables there are among them, and their length.
+    tables: (u64, u64),
     pause: Duration,
     /// What the schedule said before.
     since: SinceCheckpoint,
     pub(super) is_published: bool,
     was_panicking: bool,
+}
+
+/// The keys of a checkpoint.
+enum FrozenKeys<'c> {
+    /// Those of memtables that are to be tables; no other is made one meanwhile. Where all tables
+    /// are to be merged, nobody else merges any.
+    Memtables(MutexGuard<'c, Flushing>, Option<MutexGuard<'c, Merging>>),
+    /// They are in these tables, by level.
+    Written(Vec<Vec<TableEntry>>),
+    /// Of a database in memory they are held at the record, to be written elsewhere.
+    Held,
 }
 
 /// The files of a checkpoint, all but published.
@@ -65,6 +75,9 @@ impl<S: Storage> Core<S> {
         if self.queue.lock().writer.log.next_is_long() {
             self.prepare_segment(true).map_err(of_log)?;
         }
+        // In this order: neither waits for commits.
+        let merging = (merge == Merge::All).then(|| self.tree.merging.lock());
+        let keys = FrozenKeys::Memtables(self.tree.flushing.lock(), merging);
         let begin = self.clock.now();
         let mut writer = self.exclusive();
         self.check_poison().map_err(|()| CheckpointError::Poisoned)?;
@@ -72,7 +85,9 @@ impl<S: Storage> Core<S> {
             let state = self.state.read();
             writer.manifest.position.lsn != writer.log.end().lsn
                 || state.collections().any(LiveCollection::has_unsaved)
-                || state.keyspaces().any(crate::keyspace::Keyspace::has_unsaved)
+                || writer.manifest.tables != self.tree.layers().levels.entries()
+                || merge == Merge::All
+                    && self.tree.layers().levels.is_to_merge(&self.tree.keyspaces())
                 || state.collections().any(|collection| collection.is_to_write_anew(merge))
         };
         if !is_unsaved {
@@ -86,7 +101,7 @@ impl<S: Storage> Core<S> {
             let error = writer.fail(error);
             return Err(CheckpointError::Storage(error));
         }
-        Ok(Some(Frozen::take(self, &mut writer, begin, Some(merge))))
+        Ok(Some(Frozen::take(self, &mut writer, keys, begin, Some(merge))))
     }
 }
 
@@ -94,7 +109,7 @@ impl<'c, S: Storage> Frozen<'c, S> {
     /// All of a database in memory, to be written as if there had been no checkpoint.
     pub(crate) fn of_all(core: &'c Core<S>) -> Self {
         let begin = core.clock.now();
-        Self::take(core, &mut core.exclusive(), begin, None)
+        Self::take(core, &mut core.exclusive(), FrozenKeys::Held, begin, None)
     }
 
     /// Takes hold of what no checkpoint has, or of what is to be merged; where nothing is said of
@@ -102,10 +117,17 @@ impl<'c, S: Storage> Frozen<'c, S> {
     fn take(
         core: &'c Core<S>,
         writer: &mut Exclusive<'_, S>,
+        keys: FrozenKeys<'c>,
         begin: Duration,
         merge: Option<Merge>,
     ) -> Self {
         let since = writer.begin_checkpoint();
+        if let FrozenKeys::Held = keys {
+            let held = core.tree.snapshots.hold();
+            debug_assert_eq!(held, writer.log.end().lsn);
+        } else {
+            core.tree.freeze();
+        }
         let mut state = core.state.write();
         let freeze = |live: &mut LiveCollection<ViewOf<S>>| match merge {
             Some(merge) => live.freeze(live.saved.clone(), merge),
@@ -119,12 +141,12 @@ impl<'c, S: Storage> Frozen<'c, S> {
             },
             log_first: writer.log.next_number(),
             next_collection: state.next_collection,
-            next_keyspace: state.next_keyspace,
             collections: state.collections_mut().map(freeze).collect(),
-            keyspaces: state.keyspaces_mut().map(|k| k.freeze(merge.is_none())).collect(),
+            keyspaces: core.tree.keyspaces_full(),
+            keys,
             database: writer.database,
-            numbers: writer.next_file..writer.next_file,
-            len_bytes: 0,
+            files: WrittenFiles::default(),
+            tables: (0, 0),
             pause: core.clock.now().saturating_sub(begin),
             since,
             is_published: false,
@@ -152,7 +174,8 @@ impl<'c, S: Storage> Frozen<'c, S> {
     ) -> Result<(Manifest, FileRef, (u64, u64)), CheckpointError> {
         let Unpublished { manifest, file } =
             self.write(to, &mut |_| ControlFlow::Continue(()), &|| Ok(()))?;
-        Ok((manifest, file, (self.numbers.end - self.numbers.start, self.len_bytes)))
+        let report = self.report();
+        Ok((manifest, file, (report.files_written, report.bytes_written)))
     }
 
     /// Writes changed files and the manifest. After a failure it can be called again.
@@ -162,48 +185,76 @@ impl<'c, S: Storage> Frozen<'c, S> {
         progress: OnProgress<'_>,
         go_on: &dyn Fn() -> Result<(), CheckpointError>,
     ) -> Result<Unpublished, CheckpointError> {
-        let mut files = NewFiles {
-            storage: to,
-            database: self.database,
-            lsn: self.position.lsn,
-            next_number: self.numbers.end,
-            len_bytes: self.len_bytes,
-            // A copy is read when it is restored.
-            reads_back: self.core.reads_back && !self.core.is_in_memory(),
-            go_on,
-        };
-        let total = (self.collections.len() + self.keyspaces.len()) as u64;
+        let total = 1 + self.collections.len() as u64;
         let mut done = 0;
         let mut step = || {
             done += 1;
             // Breaking is for indexing; files are written to the end.
             let _ = progress(Progress { phase: Phase::Write, done, total });
         };
-        let mut write_all = || -> Result<(), CheckpointError> {
-            for collection in &mut self.collections {
-                collection.write(&mut files)?;
-                step();
-            }
-            for keyspace in &mut self.keyspaces {
-                keyspace.write(&mut files)?;
-                step();
-            }
-            Ok(())
+        let tables = self.write_keys(to, go_on)?;
+        step();
+        let mut files = NewFiles {
+            storage: to,
+            database: self.database,
+            lsn: self.position.lsn,
+            numbers: &self.core.file_numbers,
+            written: &mut self.files,
+            // A copy is read when it is restored.
+            reads_back: self.core.reads_back && !self.core.is_in_memory(),
+            go_on,
         };
-        let written = write_all();
-        (self.numbers.end, self.len_bytes) = (files.next_number, files.len_bytes);
-        written?;
+        for collection in &mut self.collections {
+            collection.write(&mut files)?;
+            step();
+        }
+        let keyspace = |(id, name): (u32, &str)| KeyspaceEntry { id, name: name.to_owned() };
         let manifest = Manifest {
             position: self.position,
             log_first: self.log_first,
             next_collection: self.next_collection,
-            next_keyspace: self.next_keyspace,
+            next_keyspace: self.keyspaces.next,
             collections: self.collections.iter().map(FrozenCollection::entry).collect(),
-            keyspaces: self.keyspaces.iter().map(FrozenKeyspace::entry).collect(),
+            keyspaces: self.keyspaces.iter().map(keyspace).collect(),
+            tables,
         };
-        let file = files.write_manifest(&manifest);
-        (self.numbers.end, self.len_bytes) = (files.next_number, files.len_bytes);
-        Ok(Unpublished { manifest, file: file? })
+        let file = files.write_manifest(&manifest)?;
+        Ok(Unpublished { manifest, file })
+    }
+
+    /// Makes tables of keys that are in none. All tables, by level.
+    fn write_keys<T: Storage>(
+        &mut self,
+        to: &T,
+        go_on: &dyn Fn() -> Result<(), CheckpointError>,
+    ) -> Result<Vec<Vec<TableEntry>>, CheckpointError> {
+        let core = self.core;
+        let (written, tables) = match &mut self.keys {
+            FrozenKeys::Written(tables) => return Ok(tables.clone()),
+            FrozenKeys::Held => {
+                let tables = core.export_keys(to, self.position.lsn)?;
+                (tables.clone(), vec![Vec::new(), tables])
+            }
+            FrozenKeys::Memtables(flushing, merging) => {
+                let upto = self.position.lsn;
+                let mut written = core.flush(flushing, upto, go_on)?.unwrap_or_default();
+                let layers = core.tree.layers_full();
+                let tables = match merging {
+                    Some(merging) if layers.levels.is_to_merge(&self.keyspaces) => {
+                        let (levels, merged) = core.merge_all(merging, &layers.levels)?;
+                        written.extend(merged);
+                        levels.entries()
+                    }
+                    _ => layers.levels.entries(),
+                };
+                (written, tables)
+            }
+        };
+        self.tables.0 += written.len() as u64;
+        self.tables.1 += written.iter().map(|table| table.file.len_bytes).sum::<u64>();
+        // Memtables of later records may become tables from here on.
+        self.keys = FrozenKeys::Written(tables.clone());
+        Ok(tables)
     }
 
     /// What was done, before it is published.
@@ -211,8 +262,8 @@ impl<'c, S: Storage> Frozen<'c, S> {
         CheckpointReport {
             lsn: self.position.lsn,
             indexed_rows: 0,
-            files_written: self.numbers.end - self.numbers.start,
-            bytes_written: self.len_bytes,
+            files_written: self.files.begun.len() as u64 + self.tables.0,
+            bytes_written: self.files.len_bytes + self.tables.1,
             pause: self.pause,
             files_left: None,
         }
@@ -222,11 +273,10 @@ impl<'c, S: Storage> Frozen<'c, S> {
     /// what was merged, and what is left of the space is the checkpoint's own.
     pub(super) fn begin_again(&mut self) {
         self.core.queue.lock().schedule.note_short_of_space();
-        let last = self.numbers.end.saturating_sub(1).max(self.numbers.start);
-        remove_sealed(&self.core.storage, last..self.numbers.end);
-        for number in self.collections.iter_mut().flat_map(FrozenCollection::unmerge) {
-            remove_sealed(&self.core.storage, number..number + 1);
-        }
+        let unfinished = self.files.begun.split_off(self.files.finished);
+        remove_sealed(&self.core.storage, &unfinished);
+        let unmerged = self.collections.iter_mut().flat_map(FrozenCollection::unmerge);
+        remove_sealed(&self.core.storage, &unmerged.collect::<Vec<_>>());
     }
 
     pub(crate) fn database(&self) -> [u8; 16] {
@@ -250,16 +300,18 @@ fn of_log(error: CommitError) -> CheckpointError {
 impl<S: Storage> Drop for Frozen<'_, S> {
     fn drop(&mut self) {
         let core = self.core;
+        if core.is_in_memory() {
+            core.tree.snapshots.release(self.position.lsn);
+        }
         if std::thread::panicking() && !self.was_panicking {
             // The root may say this or that.
             core.end_by_panic(&mut core.queue.lock());
         }
         if !self.is_published && !core.is_in_memory() && core.check_poison().is_ok() {
             // Nothing names them: a full disk should get its space back.
-            remove_sealed(&core.storage, self.numbers.clone());
+            remove_sealed(&core.storage, &self.files.begun);
         }
         let mut queue = core.queue.lock();
-        queue.writer.next_file = self.numbers.end;
         queue.schedule.end();
         if self.is_published {
             queue.checkpoint_failure = None;
@@ -276,21 +328,8 @@ impl<S: Storage> Drop for Frozen<'_, S> {
                 replaced.push(collection.take_saved(frozen));
             }
         }
-        let mut to_thaw = Vec::new();
-        for frozen in self.keyspaces.drain(..) {
-            let id = frozen.id();
-            if frozen.is_unsaved() {
-                to_thaw.push(id);
-            }
-            if let Some(keyspace) = state.keyspace_mut(id) {
-                keyspace.give_back(frozen, self.is_published);
-            }
-        }
         drop(state);
         drop(replaced);
-        for id in to_thaw {
-            while core.state.write().keyspace_mut(id).is_some_and(|k| !k.thaw(THAW_STEP)) {}
-        }
         core.changed.notify_all();
     }
 }

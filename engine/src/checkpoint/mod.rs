@@ -15,7 +15,7 @@ pub(crate) mod reserve;
 pub(crate) mod schedule;
 
 pub use compact::CompactReport;
-pub(crate) use files::NewFiles;
+pub(crate) use files::{FileNumbers, NewFiles, read_back};
 pub(crate) use frozen::Frozen;
 pub use optimize::OptimizeReport;
 

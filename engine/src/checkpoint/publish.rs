@@ -10,7 +10,6 @@ use crate::root::{self, Slot};
 use crate::sealed::FileKind;
 use gannet_storage::{FileName, Storage};
 use std::collections::BTreeSet;
-use std::ops::Range;
 
 impl<S: Storage> Frozen<'_, S> {
     /// Publishes what was written, and retires what it replaces.
@@ -59,8 +58,9 @@ impl<S: Storage> Core<S> {
     pub(super) fn retire(&self) -> Option<u64> {
         let listed = self.storage.list().ok()?;
         let unneeded: Vec<_> = {
+            let tables = self.tree.files_in_use();
             let mut queue = self.queue.lock();
-            let is_needed = queue.writer.needed();
+            let is_needed = queue.writer.needed(&tables);
             listed.into_iter().filter(|meta| !is_needed(&meta.name)).collect()
         };
         // What is not needed now is not needed later: pins are of the checkpoint in force.
@@ -70,7 +70,7 @@ impl<S: Storage> Core<S> {
 }
 
 /// Removes files that were written and never named, as far as that is possible.
-pub(super) fn remove_sealed<S: Storage>(storage: &S, numbers: Range<u64>) {
+pub(super) fn remove_sealed<S: Storage>(storage: &S, numbers: &[u64]) {
     if numbers.is_empty() {
         return;
     }
@@ -93,12 +93,14 @@ impl<S: Storage> Writer<S> {
         self.manifest_number = number;
     }
 
-    /// Whether a file is needed by what is published or pinned, or is not ours to remove.
-    fn needed(&mut self) -> impl Fn(&FileName) -> bool + use<S> {
+    /// Whether a file is needed by what is published or pinned, is one of these tables, or is not
+    /// ours to remove.
+    fn needed(&mut self, tables: &BTreeSet<u64>) -> impl Fn(&FileName) -> bool + use<S> {
         let (older, older_number) = self.older.as_ref().expect("a checkpoint was published");
         let manifests = [older_number, &self.manifest_number].into_iter().flatten();
         let mut keep: BTreeSet<(FileKind, u64)> =
             manifests.map(|&number| (FileKind::Manifest, number)).collect();
+        keep.extend(tables.iter().map(|&number| (FileKind::Table, number)));
         for manifest in [older, &self.manifest] {
             keep.extend(manifest.files().map(|(kind, file)| (kind, file.number)));
         }

@@ -5,6 +5,7 @@ use super::{Collection, IdIndex};
 use crate::filter::{Filter, Kind};
 use crate::id::Id;
 use gannet_hnsw::RowSet;
+use std::collections::HashSet;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -30,6 +31,33 @@ impl<V: Deref<Target = [u8]> + Send + Sync> LiveCollection<V> {
 }
 
 impl<V: Deref<Target = [u8]> + Send + Sync> Collection<V> {
+    /// As [`LiveCollection::passing`], of a state that may be past: each live row is looked at.
+    pub(crate) fn passing_then(&self, filter: &Filter) -> Option<Arc<RowSet>> {
+        let is_in = |id: &Id, contains: &dyn Fn(u64) -> bool| match id {
+            Id::Int(id) => contains(*id),
+            Id::Bytes(_) => false,
+        };
+        let find: &dyn Fn() -> RowSet = match &filter.kind {
+            Kind::Ids(wanted) => &|| {
+                let wanted: HashSet<&Id> = wanted.iter().collect();
+                self.passing(&|id| wanted.contains(id))
+            },
+            Kind::Bitmap(wanted) => &|| {
+                let contains = |id| u32::try_from(id).is_ok_and(|id| wanted.contains(id));
+                self.passing(&|id| is_in(id, &contains))
+            },
+            Kind::Treemap(wanted) => &|| self.passing(&|id| is_in(id, &|id| wanted.contains(id))),
+            Kind::Predicate(_) => return None,
+        };
+        Some(filter.rows(self.stamp, find))
+    }
+
+    /// The live row of an id, where `guess` may be it; else each live row is looked at.
+    pub(crate) fn row_of_id(&self, id: &Id, guess: Option<u32>) -> Option<u32> {
+        let is_it = |row: &u32| self.live.contains(*row) && self.ids.of(*row) == *id;
+        guess.filter(is_it).or_else(|| self.live.iter().find(|row| self.ids.of(*row) == *id))
+    }
+
     /// The live rows that the predicate of a filter lets pass.
     pub(crate) fn passing(&self, passes: &dyn Fn(&Id) -> bool) -> RowSet {
         self.live.iter().filter(|&row| passes(&self.ids.of(row))).collect()

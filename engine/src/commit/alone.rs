@@ -2,7 +2,8 @@
 //! lock, as a group of it alone would be, with no line to stand in and nobody to be told.
 
 use crate::commit::outcome::Commit;
-use crate::commit::queue::{Queue, apply};
+use crate::commit::publish::Effect;
+use crate::commit::queue::Queue;
 use crate::damage::Lsn;
 use crate::database::Core;
 use crate::error::CommitError;
@@ -33,7 +34,7 @@ impl<S: Storage> Core<S> {
         queue: &mut MutexGuard<'_, Queue<S>>,
         sequenced: Sequenced,
     ) -> Result<Commit, CommitError> {
-        let Sequenced { mut body, records } = sequenced;
+        let Sequenced { mut body, records, is_of_keys } = sequenced;
         let durable_upto = queue.stated_upto();
         let log = &mut queue.writer.log;
         let bodies = std::iter::once(&body[..]);
@@ -46,14 +47,8 @@ impl<S: Storage> Core<S> {
         }
         let first_lsn = queue.sequenced + 1;
         queue.sequenced += Lsn::from(records);
-        let has_new_rows = {
-            let mut state = self.state.write();
-            apply::<S>(&mut state, records, &body);
-            std::mem::take(&mut state.has_new_rows)
-        };
-        if has_new_rows {
-            self.note_rows();
-        }
+        let effect = Effect { body: &body, records, first_lsn, is_of_keys };
+        self.publish(std::iter::once(effect));
         mutant!("buffered-counted-as-synced" => {
             let upto = queue.sequenced;
             queue.writer.log.note_synced(upto);

@@ -16,7 +16,8 @@ const ROWS_KEPT: usize = 1024;
 #[derive(Debug, Default)]
 pub(crate) struct InFlight {
     collections: Vec<Made>,
-    keyspaces: Vec<(Lsn, String, u32)>,
+    /// Made, or dropped, in order.
+    keyspaces: Vec<(Lsn, String, Option<u32>)>,
     /// By collection: one more than the highest row that was given.
     next_rows: HashMap<u32, u32>,
     /// By collection and id: what will become of it, by which record.
@@ -56,8 +57,10 @@ impl InFlight {
         self.collections.iter().find(|made| made.name == name)
     }
 
-    pub(crate) fn keyspace(&self, name: &str) -> Option<u32> {
-        self.keyspaces.iter().find(|(_, made, _)| made == name).map(|(_, _, number)| *number)
+    /// The number that a keyspace will have, or that it will be gone; `None` where nothing in
+    /// flight makes or drops it.
+    pub(crate) fn keyspace(&self, name: &str) -> Option<Option<u32>> {
+        self.keyspaces.iter().rfind(|(_, known, _)| known == name).map(|(_, _, number)| *number)
     }
 
     /// Number for the next collection, where the state would give `next`.
@@ -67,7 +70,8 @@ impl InFlight {
 
     /// Number for the next keyspace, where the state would give `next`.
     pub(crate) fn next_keyspace(&self, next: u32) -> u32 {
-        self.keyspaces.iter().map(|(_, _, number)| number + 1).fold(next, u32::max)
+        let made = self.keyspaces.iter().filter_map(|(_, _, number)| *number);
+        made.map(|number| number + 1).fold(next, u32::max)
     }
 
     /// The next row of a collection, where the state would give `next`.
@@ -89,7 +93,7 @@ impl InFlight {
         self.collections.push(made);
     }
 
-    pub(crate) fn add_keyspace(&mut self, lsn: Lsn, name: String, number: u32) {
+    pub(crate) fn set_keyspace(&mut self, lsn: Lsn, name: String, number: Option<u32>) {
         self.keyspaces.push((lsn, name, number));
     }
 

@@ -2,26 +2,30 @@
 //!
 //! Keeps the order of a commit: sequence (numbers are given, conditions checked against the state
 //! and all batches in flight), log, durability, publish, acknowledge. `in_flight` is what sequenced
-//! batches will change, `queue` the lines they stand in, `alone` the way past them, `outcome` where
-//! a waiter learns how it ended. How a batch becomes records is `sequence`'s business, where a
+//! batches will change, `queue` the lines they stand in, `alone` the way past them, `publish` how
+//! they take effect, `outcome` where a waiter learns how it ended. How a batch becomes records is `sequence`'s business, where a
 //! frame goes the log's.
 
 mod alone;
 pub(crate) mod exclusive;
 pub(crate) mod in_flight;
 pub(crate) mod outcome;
+mod publish;
 pub(crate) mod queue;
 mod room;
 
 pub use outcome::Commit;
+#[cfg(mutants)]
+pub(crate) use publish::Effect;
 
 use crate::batch::WriteBatch;
 use crate::config::Durability;
 use crate::damage::Lsn;
 use crate::database::{Core, Database};
 use crate::error::CommitError;
-use crate::sequence::{Sequenced, sequence};
+use crate::sequence::{Known, Sequenced, sequence};
 use crate::sync::MutexGuard;
+use crate::tree::Pressure;
 use gannet_hnsw::Params;
 use gannet_storage::Storage;
 use outcome::{Outcome, Wake};
@@ -181,8 +185,19 @@ impl<S: Storage> Core<S> {
         let mut queue = self.queue.lock();
         loop {
             self.check_poison().map_err(|()| CommitError::Poisoned)?;
-            if !queue.is_closed() {
-                return Ok(queue);
+            let pressure = if queue.is_closed() { Pressure::Waits } else { self.pressure() };
+            match pressure {
+                Pressure::None => return Ok(queue),
+                Pressure::Full(reason) => return Err(CommitError::MemtableFull { reason }),
+                Pressure::Waits if self.is_tended && !queue.is_closed() => {
+                    // Nobody else is there to do it.
+                    drop(queue);
+                    self.flush_what_waits();
+                    self.merge_what_is_due();
+                    queue = self.queue.lock();
+                    continue;
+                }
+                Pressure::Waits => {}
             }
             if queue.can_begin() {
                 // Nobody else may be there to do it.
@@ -197,7 +212,8 @@ impl<S: Storage> Core<S> {
     fn sequence(&self, queue: &mut Queue<S>, batch: &WriteBatch) -> Result<Sequenced, CommitError> {
         let body = std::mem::take(&mut queue.body);
         let Queue { in_flight, sequenced, .. } = queue;
-        sequence(&self.state.read(), in_flight, *sequenced, batch, body)
+        let known = Known { state: &self.state.read(), keyspaces: &self.tree.keyspaces() };
+        sequence(known, in_flight, *sequenced, batch, body)
     }
 
     /// Waits for a batch, and writes groups when called to.

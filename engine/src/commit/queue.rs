@@ -14,14 +14,14 @@ use crate::checkpoint::schedule::Schedule;
 use crate::commit::exclusive::Exclusive;
 use crate::commit::in_flight::InFlight;
 use crate::commit::outcome::{Commit, Outcome};
+use crate::commit::publish::Effect;
 use crate::config::{Config, Durability};
 use crate::damage::Lsn;
-use crate::database::{Core, ViewOf, Writer};
+use crate::database::{Core, Writer};
 use crate::error::CommitError;
 use crate::log::writer::{AppendError, ComposedFrame};
 use crate::metrics::CommitMetrics;
 use crate::sequence::Sequenced;
-use crate::state::State;
 use crate::sync::MutexGuard;
 use gannet_storage::{
     Durability as Level, Error as StorageError, ErrorKind, Op, Storage, WriteFile,
@@ -108,9 +108,18 @@ struct Limits {
 struct Batch {
     body: Vec<u8>,
     records: u32,
+    is_of_keys: bool,
     durability: Durability,
     commit: Commit,
     outcome: Arc<Outcome>,
+}
+
+impl Batch {
+    fn effect(&self) -> Effect<'_> {
+        let Self { body, records, is_of_keys, commit, .. } = self;
+        let first_lsn = commit.first_lsn;
+        Effect { body, records: *records, first_lsn, is_of_keys: *is_of_keys }
+    }
 }
 
 /// Batches in one frame.
@@ -158,7 +167,7 @@ impl<S: Storage> Queue<S> {
 
     /// Puts a sequenced batch in line.
     pub(crate) fn push(&mut self, sequenced: Sequenced, durability: Durability) -> Arc<Outcome> {
-        let Sequenced { body, records } = sequenced;
+        let Sequenced { body, records, is_of_keys } = sequenced;
         let first_lsn = self.sequenced + 1;
         self.sequenced += Lsn::from(records);
         self.bytes += body.len();
@@ -166,7 +175,14 @@ impl<S: Storage> Queue<S> {
         let commit = Commit { first_lsn, last_lsn: self.sequenced };
         let outcome = Arc::new(Outcome::default());
         let to_tell = Arc::clone(&outcome);
-        self.waiting.push_back(Batch { body, records, durability, commit, outcome: to_tell });
+        self.waiting.push_back(Batch {
+            body,
+            records,
+            is_of_keys,
+            durability,
+            commit,
+            outcome: to_tell,
+        });
         outcome
     }
 
@@ -286,9 +302,7 @@ impl<S: Storage> Core<S> {
             let log = &mut queue.writer.log;
             let frame = log.compose(&self.storage, bodies, records, durable_upto, level);
             mutant!("publish-before-log" => {
-                for batch in &batches {
-                    apply::<S>(&mut self.state.write(), batch.records, &batch.body);
-                }
+                self.publish(batches.iter().map(Batch::effect));
             });
             queue.groups.push_back(Group { number, batches, durability, is_written: false });
             let written = if is_strict {
@@ -394,19 +408,12 @@ impl<S: Storage> Core<S> {
             let group = queue.groups.front().expect("it is there");
             mutant!("half-batch-visible" => {
                 for batch in &group.batches {
-                    crate::mutants::apply_in_steps(self, batch.records, &batch.body);
+                    crate::mutants::publish_in_steps(self, batch.effect());
                 }
             });
-            let mut state = self.state.write();
-            for batch in &group.batches {
-                mutant!("publish-before-log" => { break; });
-                mutant!("half-batch-visible" => { break; });
-                apply::<S>(&mut state, batch.records, &batch.body);
-            }
-            let has_new_rows = std::mem::take(&mut state.has_new_rows);
-            drop(state);
-            if has_new_rows {
-                self.note_rows();
+            let is_published = mutant!("publish-before-log") || mutant!("half-batch-visible");
+            if !is_published {
+                self.publish(group.batches.iter().map(Batch::effect));
             }
             let group = queue.groups.pop_front().expect("it is there");
             let last = group.batches.last().expect("a group has a batch").commit.last_lsn;
@@ -565,11 +572,6 @@ impl<S: Storage> Queue<S> {
     pub(crate) fn last_end(&self) -> Duration {
         self.last_end
     }
-}
-
-pub(super) fn apply<S: Storage>(state: &mut State<ViewOf<S>>, records: u32, body: &[u8]) {
-    let applied = state.apply_all(records, body);
-    applied.unwrap_or_else(|fault| panic!("a checked batch does not apply: {fault}"));
 }
 
 /// Tells waiters that their batches are acknowledged.

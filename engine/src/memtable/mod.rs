@@ -17,10 +17,9 @@ use crate::table::{KeyHash, Version};
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
 use std::collections::btree_map;
-use std::ops::Bound;
 
 /// More make writers and readers meet less often, and whoever reads in order look at more.
-const SHARDS: usize = 16;
+pub(crate) const SHARDS: usize = 16;
 /// About what a version takes beside its key and value: its place in the map, and the allocator's
 /// own.
 const VERSION_OVERHEAD: usize = 96;
@@ -38,6 +37,15 @@ pub(crate) struct Memtable {
     /// The records that it has versions of; 0 for none.
     first_lsn: AtomicU64,
     last_lsn: AtomicU64,
+}
+
+/// A version that is brought in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NewVersion<'v> {
+    pub(crate) key: &'v [u8],
+    pub(crate) lsn: Lsn,
+    /// `None` where it deletes the key.
+    pub(crate) value: Option<&'v [u8]>,
 }
 
 /// A version, and those before it, newest first.
@@ -62,11 +70,15 @@ impl Default for Memtable {
 
 impl Memtable {
     /// Adds a version, of a record behind all that it has, and drops those of its key that are
-    /// between two `horizons`. Nobody else writes meanwhile.
-    pub(crate) fn insert(&self, key: &[u8], lsn: Lsn, value: Option<&[u8]>, horizons: &Horizons) {
-        let len = |value: Option<usize>, key_len| VERSION_OVERHEAD + key_len + value.unwrap_or(0);
+    /// between two of the horizons, which are asked for where there are any. Nobody else writes
+    /// meanwhile.
+    pub(crate) fn insert(
+        &self,
+        NewVersion { key, lsn, value }: NewVersion<'_>,
+        horizons: impl FnOnce() -> Horizons,
+    ) {
         let slot = Slot { lsn, value: value.map(Into::into), older: None };
-        let mut bytes = len(value.map(<[u8]>::len), key.len()) as u64;
+        let mut bytes = version_len(key.len(), value.map(<[u8]>::len));
         {
             let mut shard = self.shard(KeyHash::of(key)).write();
             match shard.entry(Key::from_slice(key)) {
@@ -75,8 +87,8 @@ impl Memtable {
                     let newest = place.get_mut();
                     let before = std::mem::replace(newest, slot);
                     newest.older = Some(Box::new(before));
-                    let dropped = newest.drop_unneeded(horizons);
-                    let gone = dropped.into_iter().map(|value| len(value, key.len()) as u64);
+                    let dropped = newest.drop_unneeded(&horizons());
+                    let gone = dropped.into_iter().map(|value| version_len(key.len(), value));
                     bytes = bytes.wrapping_sub(gone.sum());
                 }
             }
@@ -86,6 +98,26 @@ impl Memtable {
             self.first_lsn.store(lsn, Ordering::Relaxed);
         }
         self.last_lsn.store(lsn, Ordering::Release);
+    }
+
+    /// Adds the newest versions of some keys of a shard, in order, each of a record behind all that
+    /// the shard has of its key. What they are newer than is dropped, and counts as if it were not.
+    pub(crate) fn fill<'v>(&self, shard: usize, versions: impl Iterator<Item = NewVersion<'v>>) {
+        let (mut bytes, mut first_lsn, mut last_lsn) = (0, Lsn::MAX, 0);
+        let slot = |NewVersion { key, lsn, value }: NewVersion<'v>| {
+            bytes += version_len(key.len(), value.map(<[u8]>::len));
+            (first_lsn, last_lsn) = (first_lsn.min(lsn), last_lsn.max(lsn));
+            (Key::from_slice(key), Slot { lsn, value: value.map(Into::into), older: None })
+        };
+        let mut filled: Shard = versions.map(slot).collect();
+        if last_lsn == 0 {
+            return;
+        }
+        self.shards[shard].write().append(&mut filled);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let lower = |first: u64| Some(if first == 0 { first_lsn } else { first.min(first_lsn) });
+        let _ = self.first_lsn.fetch_update(Ordering::Relaxed, Ordering::Relaxed, lower);
+        self.last_lsn.fetch_max(last_lsn, Ordering::Release);
     }
 
     /// The newest version of a key up to what `upto` says, which is asked while no version of that
@@ -121,6 +153,11 @@ impl Memtable {
     fn shard(&self, hash: KeyHash) -> &RwLock<Shard> {
         &self.shards[hash.of_many(SHARDS)]
     }
+}
+
+/// About what a version takes, in bytes.
+fn version_len(key_len: usize, value_len: Option<usize>) -> u64 {
+    (VERSION_OVERHEAD + key_len + value_len.unwrap_or(0)) as u64
 }
 
 impl Slot {

@@ -4,6 +4,7 @@ use super::*;
 use crate::table::{Direction, Entry, Which};
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
+use std::ops::Bound;
 use std::sync::Arc;
 
 type Versions = BTreeMap<(Vec<u8>, Reverse<Lsn>), Option<Vec<u8>>>;
@@ -23,7 +24,8 @@ fn fill(horizons: &Horizons) -> (Arc<Memtable>, Versions) {
         random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let key = key(random >> 16 & 127);
         let value = (random >> 9 & 3 > 0).then(|| vec![7; (random >> 11) as usize & 7]);
-        memtable.insert(&key, lsn, value.as_deref(), horizons);
+        memtable
+            .insert(NewVersion { key: &key, lsn, value: value.as_deref() }, || horizons.clone());
         versions.insert((key, Reverse(lsn)), value);
     }
     (memtable, versions)

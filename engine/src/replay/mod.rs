@@ -1,8 +1,8 @@
-//! Replay: what the log says, done to the state in parallel, as if record by record.
+//! Replay: what the log says, done in parallel, as if record by record.
 //!
 //! Keeps the order that matters and no other: a segment is decoded on its own; names and numbers
-//! are looked at one after the other; then each collection takes its records in order, and each
-//! keyspace the last word on every key. What a record does is left to `collection` and `keyspace`;
+//! are looked at one after the other; then each collection takes its records in order, and a
+//! memtable the last word on every key. What a record does is left to `collection` and `memtable`;
 //! which records there are, to `log::recover`.
 
 mod keys;
@@ -11,14 +11,14 @@ use crate::codec::Reader;
 use crate::collection::LiveCollection;
 use crate::damage::{Corruption, Damage};
 use crate::id::Id;
-use crate::keyspace::Keyspace;
 use crate::log::recover::Taken;
 use crate::log::scan::FramePlace;
+use crate::memtable::Memtable;
 use crate::record::{Record, RecordFault};
 use crate::state::State;
+use crate::tree::Keyspaces;
 use gannet_hnsw::{Executor, Params};
-pub(crate) use keys::KeyRun;
-use keys::{SegmentKeys, runs_of};
+use keys::{SegmentKeys, fill};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::ops::{Deref, Range};
@@ -30,15 +30,26 @@ type Place = (u32, u32);
 #[derive(Debug, Default)]
 pub(crate) struct Decoded {
     frames: Vec<FramePlace>,
-    creates: Vec<(Place, Create)>,
-    keyspaces: BTreeMap<u32, (Place, SegmentKeys)>,
+    /// What is made and dropped, in order.
+    named: Vec<(Place, Named)>,
+    keys: SegmentKeys,
+    /// The first and the last record of a key of each keyspace.
+    keyspaces: BTreeMap<u32, (Place, Place)>,
     collections: BTreeMap<u32, (Place, SegmentRows)>,
 }
 
 #[derive(Debug)]
-enum Create {
+enum Named {
     Collection { id: u32, name: String, params: Params },
     Keyspace { id: u32, name: String },
+    DropKeyspace { id: u32 },
+}
+
+/// What records are done to.
+pub(crate) struct Replayed<V> {
+    pub(crate) state: State<V>,
+    pub(crate) keyspaces: Keyspaces,
+    pub(crate) memtable: Memtable,
 }
 
 /// What a segment has for one collection, in order.
@@ -82,15 +93,18 @@ impl Decoded {
         match record {
             Record::CreateCollection { collection: id, name, params } => {
                 let name = name.to_owned();
-                self.creates.push((place, Create::Collection { id, name, params }));
+                self.named.push((place, Named::Collection { id, name, params }));
             }
             Record::CreateKeyspace { keyspace: id, name } => {
-                self.creates.push((place, Create::Keyspace { id, name: name.to_owned() }));
+                self.named.push((place, Named::Keyspace { id, name: name.to_owned() }));
+            }
+            Record::DropKeyspace { keyspace: id } => {
+                self.named.push((place, Named::DropKeyspace { id }));
             }
             Record::Put { keyspace, key, value } => {
-                self.keys(place, keyspace).push(key, Some(value));
+                self.take_key(place, keyspace, key, Some(value));
             }
-            Record::Delete { keyspace, key } => self.keys(place, keyspace).push(key, None),
+            Record::Delete { keyspace, key } => self.take_key(place, keyspace, key, None),
             Record::Insert { collection, row, replaces, id, vector } => {
                 let rows = self.rows(place, collection);
                 let start = rows.bytes.len();
@@ -107,9 +121,11 @@ impl Decoded {
         }
     }
 
-    fn keys(&mut self, place: Place, keyspace: u32) -> &mut SegmentKeys {
-        let new = || (place, SegmentKeys::default());
-        &mut self.keyspaces.entry(keyspace).or_insert_with(new).1
+    fn take_key(&mut self, place: Place, keyspace: u32, key: &[u8], value: Option<&[u8]>) {
+        let (frame, record) = place;
+        let lsn = self.frames[frame as usize].first_lsn + u64::from(record);
+        self.keys.push(keyspace, key, value, lsn);
+        self.keyspaces.entry(keyspace).or_insert((place, place)).1 = place;
     }
 
     fn rows(&mut self, place: Place, collection: u32) -> &mut SegmentRows {
@@ -124,12 +140,12 @@ impl Decoded {
     }
 }
 
-impl<V: Deref<Target = [u8]> + Send + Sync> State<V> {
+impl<V: Deref<Target = [u8]> + Send + Sync> Replayed<V> {
     /// Applies a wave of segments.
     ///
     /// # Errors
-    /// A record that does not fit; the state is then of no use.
-    pub(crate) fn replay(
+    /// A record that does not fit; what came of it is then of no use.
+    pub(crate) fn take(
         &mut self,
         wave: Vec<Taken<Decoded>>,
         executor: &Executor,
@@ -140,125 +156,126 @@ impl<V: Deref<Target = [u8]> + Send + Sync> State<V> {
                 taken.product.damage(taken.file.as_str(), frame, field)
             })?;
         }
-        self.replay_rows(&wave, executor)?;
+        replay_rows(&mut self.state, &wave, executor)?;
         self.replay_keys(wave, executor);
         Ok(())
     }
 
-    /// Makes what the segment makes, and sees that whatever else it names is made before.
+    /// Makes and drops what the segment does, and sees that whatever else it names is there then.
     fn begin_segment(&mut self, decoded: &Decoded) -> Result<(), Misfit> {
-        let uses = |place: &Place, known: Option<&Place>, exists: bool| {
-            known.map_or(exists, |made| made < place)
-        };
         let mut misfits = Vec::new();
-        let mut made_collections = BTreeMap::new();
-        let mut made_keyspaces = BTreeMap::new();
-        for (place, create) in &decoded.creates {
-            let made = match create {
-                Create::Collection { id, name, params } => {
-                    made_collections.insert(*id, *place);
-                    self.add_collection(LiveCollection::new(*id, name.clone(), params.clone()))
+        let mut collections = BTreeMap::new();
+        // When each is there, in this segment: from a record on, up to another.
+        let mut keyspaces: BTreeMap<u32, (Option<Place>, Option<Place>)> = BTreeMap::new();
+        for (number, _) in self.keyspaces.iter() {
+            keyspaces.insert(number, (None, None));
+        }
+        for (place, named) in &decoded.named {
+            let done = match named {
+                Named::Collection { id, name, params } => {
+                    collections.insert(*id, *place);
+                    let made = LiveCollection::new(*id, name.clone(), params.clone());
+                    self.state.add_collection(made)
                 }
-                Create::Keyspace { id, name } => {
-                    made_keyspaces.insert(*id, *place);
-                    self.add_keyspace(Keyspace::new(*id, name.clone()))
+                Named::Keyspace { id, name } => {
+                    let done = self.keyspaces.add(*id, name);
+                    if done.is_ok() {
+                        keyspaces.insert(*id, (Some(*place), None));
+                    }
+                    done
+                }
+                Named::DropKeyspace { id } => {
+                    let (frame, record) = *place;
+                    let lsn = decoded.frames[frame as usize].first_lsn + u64::from(record);
+                    let done = self.keyspaces.drop(*id, lsn);
+                    if let (Ok(()), Some((_, until))) = (done, keyspaces.get_mut(id)) {
+                        *until = Some(*place);
+                    }
+                    done
                 }
             };
-            misfits.extend(made.err().map(|field| (*place, field)));
+            misfits.extend(done.err().map(|field| (*place, field)));
         }
         for (id, (place, _)) in &decoded.collections {
-            if !uses(place, made_collections.get(id), self.collection_by_id(*id).is_some()) {
+            let is_there = collections
+                .get(id)
+                .map_or_else(|| self.state.collection_by_id(*id).is_some(), |made| made < place);
+            if !is_there {
                 misfits.push((*place, "collection"));
             }
         }
-        for (id, (place, _)) in &decoded.keyspaces {
-            if !uses(place, made_keyspaces.get(id), self.keyspace_by_id(*id).is_some()) {
-                misfits.push((*place, "keyspace"));
+        for (id, (first, last)) in &decoded.keyspaces {
+            match keyspaces.get(id) {
+                Some((from, until)) => {
+                    if from.is_some_and(|made| made > *first) {
+                        misfits.push((*first, "keyspace"));
+                    } else if until.is_some_and(|dropped| dropped < *last) {
+                        misfits.push((*last, "keyspace"));
+                    }
+                }
+                None => misfits.push((*first, "keyspace")),
             }
         }
         // The first one is what a replay record by record meets.
         misfits.into_iter().min().map_or(Ok(()), Err)
     }
 
-    /// Each collection on its own, its records in order.
-    fn replay_rows(
-        &mut self,
-        wave: &[Taken<Decoded>],
-        executor: &Executor,
-    ) -> Result<(), Corruption> {
-        let is_used = |collection: &&mut LiveCollection<V>| {
-            let id = collection.now().id;
-            wave.iter().any(|taken| taken.product.collections.contains_key(&id))
-        };
-        let used: Vec<_> = self.collections_mut().filter(is_used).map(Mutex::new).collect();
-        let misfits = executor.map(used.len(), |index| {
-            let mut collection = used[index].lock();
-            let id = collection.now().id;
-            for (segment, taken) in wave.iter().enumerate() {
-                let Some((_, rows)) = taken.product.collections.get(&id) else {
-                    continue;
-                };
-                for (frame, change) in &rows.ops {
-                    let done = match change {
-                        RowChange::Delete { row } => collection.delete(*row),
-                        RowChange::Insert { row, replaces, id, vector } => {
-                            let vector = &rows.bytes[vector.clone()];
-                            collection.insert(*row, *replaces, id.clone(), vector)
-                        }
-                        RowChange::Cut => {
-                            collection.cut();
-                            Ok(())
-                        }
-                    };
-                    if let Err(field) = done {
-                        return Some((segment, *frame, field));
-                    }
-                }
-            }
-            None
-        });
-        match misfits.into_iter().flatten().min() {
-            None => Ok(()),
-            Some((segment, frame, field)) => {
-                let Taken { file, product } = &wave[segment];
-                Err(product.damage(file.as_str(), frame, field))
-            }
-        }
-    }
-
-    /// Each keyspace in runs of neighbouring keys, which are then merged into it.
+    /// Brings the last word on every key into the memtable.
     fn replay_keys(&mut self, wave: Vec<Taken<Decoded>>, executor: &Executor) {
-        let mut by_keyspace: BTreeMap<u32, Vec<SegmentKeys>> = BTreeMap::new();
-        for taken in wave {
-            for (id, (_, keys)) in taken.product.keyspaces {
-                by_keyspace.entry(id).or_default().push(keys);
+        let segments = wave.into_iter().map(|taken| taken.product.keys);
+        #[cfg_attr(not(mutants), expect(unused_mut, reason = "a fault changes it"))]
+        let mut segments: Vec<SegmentKeys> = segments.collect();
+        mutant!("replay-reorders-a-key" => {
+            if executor.thread_count() > 1 {
+                segments.reverse();
             }
-        }
-        let mut runs: Vec<(u32, bool, Vec<KeyRun>)> = Vec::new();
-        for (id, segments) in by_keyspace {
-            #[cfg(mutants)]
-            let segments: Vec<_> = {
-                let is_reversed = mutant!("replay-reorders-a-key") && executor.thread_count() > 1;
-                let mut segments = segments;
-                if is_reversed {
-                    segments.reverse();
-                }
-                segments
-            };
-            let has_put = segments.iter().any(SegmentKeys::has_put);
-            runs.push((id, has_put, runs_of(&segments, executor)));
-        }
-        let mut work = Vec::new();
-        for keyspace in self.keyspaces_mut() {
-            let found = runs.iter().position(|(id, ..)| *id == keyspace.id);
-            if let Some((_, has_put, runs)) = found.map(|index| runs.swap_remove(index)) {
-                work.push(Mutex::new(Some((keyspace, has_put, runs))));
-            }
-        }
-        executor.map(work.len(), |index| {
-            let work = work[index].lock().take();
-            let (keyspace, has_put, runs) = work.expect("each index is mapped once");
-            keyspace.apply_runs(runs, has_put);
         });
+        fill(&self.memtable, &segments, executor);
+    }
+}
+
+/// Each collection on its own, its records in order.
+fn replay_rows<V: Deref<Target = [u8]> + Send + Sync>(
+    state: &mut State<V>,
+    wave: &[Taken<Decoded>],
+    executor: &Executor,
+) -> Result<(), Corruption> {
+    let is_used = |collection: &&mut LiveCollection<V>| {
+        let id = collection.now().id;
+        wave.iter().any(|taken| taken.product.collections.contains_key(&id))
+    };
+    let used: Vec<_> = state.collections_mut().filter(is_used).map(Mutex::new).collect();
+    let misfits = executor.map(used.len(), |index| {
+        let mut collection = used[index].lock();
+        let id = collection.now().id;
+        for (segment, taken) in wave.iter().enumerate() {
+            let Some((_, rows)) = taken.product.collections.get(&id) else {
+                continue;
+            };
+            for (frame, change) in &rows.ops {
+                let done = match change {
+                    RowChange::Delete { row } => collection.delete(*row),
+                    RowChange::Insert { row, replaces, id, vector } => {
+                        let vector = &rows.bytes[vector.clone()];
+                        collection.insert(*row, *replaces, id.clone(), vector)
+                    }
+                    RowChange::Cut => {
+                        collection.cut();
+                        Ok(())
+                    }
+                };
+                if let Err(field) = done {
+                    return Some((segment, *frame, field));
+                }
+            }
+        }
+        None
+    });
+    match misfits.into_iter().flatten().min() {
+        None => Ok(()),
+        Some((segment, frame, field)) => {
+            let Taken { file, product } = &wave[segment];
+            Err(product.damage(file.as_str(), frame, field))
+        }
     }
 }

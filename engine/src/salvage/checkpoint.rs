@@ -5,6 +5,7 @@
 //! older files and the log have told of it stays. Memory is one step of a file, and ids.
 
 use super::error::SalvageError;
+use super::keys::{LostKeys, Tables};
 use super::report::{FileDamage, Loss, Lost};
 use super::taker::{Owner, Rows, Taker};
 use crate::codec::Reader;
@@ -12,8 +13,6 @@ use crate::collection::{DEAD, IDS, NORMS, NUMBERS, Numbers, ROWS};
 use crate::damage::Damage;
 use crate::error::{OpenError, with_causes};
 use crate::id::Id;
-use crate::keyspace::ENTRIES;
-use crate::limits::VALUE_LEN_BYTES_MAX;
 use crate::manifest::{CollectionEntry, KeyspaceEntry, Manifest, RowsEntry};
 use crate::record::decode_id;
 use crate::sealed::{FileKind, FileRef, SealedReader, UNIT_LEN_BYTES};
@@ -91,20 +90,21 @@ impl<F: Storage> Files<'_, F> {
             let losses = self.take_collection(entry, taker)?;
             settle(taker, owner, losses);
         }
+        let tables = Tables::find(self.from, self.database.unwrap_or_default(), manifest);
         for entry in &manifest.keyspaces {
             let owner = Owner::Keyspace(entry.id);
-            let is_whole =
-                entry.table.is_none_or(|file| self.is_file_whole(FileKind::Table, &file));
+            let lost = tables.lost(entry.id);
             if let Err(reason) = taker.add_keyspace(entry.id, &entry.name) {
                 taker.lose(owner, refused(format!("keyspace `{}`", entry.name), reason));
                 continue;
             }
-            if !is_whole && taker.is_trusted(owner) {
+            if !lost.is_empty() && taker.is_trusted(owner) {
                 continue;
             }
-            let losses = self.take_keyspace(entry, taker)?;
+            let losses = take_keyspace(&tables, entry, lost, taker)?;
             settle(taker, owner, losses);
         }
+        taker.keep_keyspaces(manifest.keyspaces.iter().map(|entry| entry.id))?;
         taker.flush()?;
         taker.trust_rest();
         Ok(())
@@ -193,36 +193,40 @@ impl<F: Storage> Files<'_, F> {
         }
         dead
     }
+}
 
-    fn take_keyspace<T: Storage>(
-        &mut self,
-        entry: &KeyspaceEntry,
-        taker: &mut Taker<'_, T>,
-    ) -> Result<Vec<Loss>, SalvageError> {
-        let Some(file) = entry.table else {
-            taker.delete_between(entry.id, None, None)?;
-            return Ok(Vec::new());
-        };
-        let mut last: Option<Vec<u8>> = None;
-        let read = match self.open(FileKind::Table, &file) {
-            Ok(reader) => read_table(&reader, |key, value| {
-                taker.items += 1;
-                taker.delete_between(entry.id, last.as_deref(), Some(key))?;
-                if !taker.has(entry.id, key, value) {
-                    taker.put(entry.id, key, value)?.expect("its lengths were checked");
-                }
-                last = Some(key.to_vec());
-                Ok(())
-            })?,
-            Err(error) => Err(error),
-        };
-        let Err(error) = read else {
-            taker.delete_between(entry.id, last.as_deref(), None)?;
-            return Ok(Vec::new());
-        };
-        let what = Lost::Keys { keyspace: entry.name.clone(), after: last };
-        Ok(vec![Loss::new(what, with_causes(&error))])
+/// Brings a keyspace to what the tables say; what is lost of it stays as it was.
+fn take_keyspace<F: SealedFile, T: Storage>(
+    tables: &Tables<F>,
+    entry: &KeyspaceEntry,
+    lost: Vec<LostKeys>,
+    taker: &mut Taker<'_, T>,
+) -> Result<Vec<Loss>, SalvageError> {
+    let mut last: Option<Vec<u8>> = None;
+    let is_lost = |key: &[u8]| lost.iter().any(|lost| lost.contains(key));
+    let taken = tables.each(entry.id, |key, value| {
+        taker.items += 1;
+        let Some(value) = value else { return Ok(()) };
+        taker.delete_between(entry.id, last.as_deref(), Some(key), &is_lost)?;
+        if !taker.has(entry.id, key, value)? {
+            taker.put(entry.id, key, value)?.expect("its lengths were checked");
+        }
+        last = Some(key.to_vec());
+        Ok(())
+    });
+    let taken: Result<Result<(), SalvageError>, OpenError> = taken;
+    let loss = |behind, upto, reason| {
+        Loss::new(Lost::Keys { keyspace: entry.name.clone(), behind, upto }, reason)
+    };
+    match taken {
+        Ok(taken) => taken?,
+        // It was read before, and cannot be now.
+        Err(error) => return Ok(vec![loss(last, None, with_causes(&error))]),
     }
+    taker.delete_between(entry.id, last.as_deref(), None, &is_lost)?;
+    let losses =
+        lost.into_iter().map(|LostKeys { behind, upto, reason, .. }| loss(behind, upto, reason));
+    Ok(losses.collect())
 }
 
 /// An owner is as the checkpoint says, or what was lost of it is in doubt.
@@ -233,47 +237,6 @@ fn settle<T: Storage>(taker: &mut Taker<'_, T>, owner: Owner, losses: Vec<Loss>)
     for loss in losses {
         taker.lose(owner, loss);
     }
-}
-
-/// Gives the entries of a table to `each`, in order, up to the first that cannot be had: where the
-/// next one begins is not known then. The inner error says why.
-fn read_table<F: SealedFile>(
-    reader: &SealedReader<F>,
-    mut each: impl FnMut(&[u8], &[u8]) -> Result<(), SalvageError>,
-) -> Result<Result<(), OpenError>, SalvageError> {
-    let len = reader.section(ENTRIES).map_or(0, |section| section.len_bytes);
-    let (mut at, mut bytes, mut last) = (0, Vec::new(), Vec::new());
-    while at < len {
-        let end = (at + UNIT_LEN_BYTES).min(len);
-        match reader.read_range(ENTRIES, at..end) {
-            Ok(unit) => bytes.extend_from_slice(&unit),
-            Err(error) => return Ok(Err(error)),
-        }
-        at = end;
-        let mut fields = Reader::new(&bytes);
-        let mut used = 0;
-        loop {
-            let absurd = Damage::Field("entry");
-            let entry_at = at - (bytes.len() - used) as u64;
-            let mut lens = fields.clone();
-            let value_len = lens.bytes_u16().and_then(|_| lens.u32());
-            if value_len.is_some_and(|len| len as usize > VALUE_LEN_BYTES_MAX) {
-                return Ok(Err(reader.damage(ENTRIES, entry_at, absurd).into()));
-            }
-            let Some((key, value)) = fields.bytes_u16().zip(fields.bytes_u32()) else { break };
-            if key <= &last[..] {
-                return Ok(Err(reader.damage(ENTRIES, entry_at, absurd).into()));
-            }
-            each(key, value)?;
-            last = key.to_vec();
-            used = bytes.len() - fields.rest().len();
-        }
-        bytes.drain(..used);
-    }
-    if bytes.is_empty() {
-        return Ok(Ok(()));
-    }
-    Ok(Err(reader.damage(ENTRIES, len, Damage::Length).into()))
 }
 
 /// Rows that are deleted, a bit a row; unknown ones count as not deleted.

@@ -1,6 +1,6 @@
 //! Why nothing was salvaged, or not everything that could be.
 
-use crate::error::{CheckpointError, CloseError, CommitError, OpenError};
+use crate::error::{CheckpointError, CloseError, CommitError, OpenError, ReadError};
 use gannet_storage::Error as StorageError;
 use thiserror::Error;
 
@@ -30,6 +30,9 @@ pub enum SalvageError {
     /// The new database refused a commit.
     #[error("what was salvaged cannot be written")]
     Commit(#[source] CommitError),
+    /// What was written to the new database cannot be read.
+    #[error("what was salvaged cannot be read again")]
+    Read(#[source] ReadError),
     /// The new database made no checkpoint.
     #[error("what was salvaged cannot be indexed")]
     Checkpoint(#[source] CheckpointError),

@@ -8,6 +8,7 @@
 mod checkpoint;
 mod error;
 mod found;
+mod keys;
 mod log;
 mod report;
 mod taker;
@@ -27,7 +28,7 @@ use found::{Found, FoundSegment, Trust};
 use gannet_storage::Storage;
 use log::{Told, read_segment};
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::{ControlFlow, RangeInclusive};
+use std::ops::{Bound, ControlFlow, RangeInclusive};
 use taker::Taker;
 
 /// Makes a new database in the empty storage `to` from everything that can be had of the one in
@@ -90,7 +91,13 @@ pub fn salvage<F: Storage, T: Storage>(
     report.collections = stats.collections.len() as u64;
     report.rows = stats.collections.iter().map(|collection| collection.rows).sum();
     report.keyspaces = stats.keyspaces.len() as u64;
-    report.keys = stats.keyspaces.iter().map(|keyspace| keyspace.keys).sum();
+    for keyspace in &stats.keyspaces {
+        let count = |_: &[u8], _: &[u8]| {
+            report.keys += 1;
+            ControlFlow::Continue(())
+        };
+        db.scan(keyspace, Bound::Unbounded, Bound::Unbounded, count).map_err(SalvageError::Read)?;
+    }
     db.close().map_err(SalvageError::Close)?;
     Ok(report)
 }

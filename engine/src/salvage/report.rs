@@ -93,8 +93,10 @@ pub enum Lost {
     Keys {
         /// The keyspace's name.
         keyspace: String,
-        /// All behind this key; `None`: all keys.
-        after: Option<Vec<u8>>,
+        /// Those behind this key; `None`: from the first on.
+        behind: Option<Vec<u8>>,
+        /// And up to this one; `None`: up to the last.
+        upto: Option<Vec<u8>>,
     },
     /// Records of the log that are whole and cannot be applied.
     Records {
@@ -171,12 +173,16 @@ impl fmt::Display for Lost {
                 let (first, last) = (rows.start(), rows.end());
                 write!(f, "deletions among rows {first} to {last} of collection `{collection}`")
             }
-            Self::Keys { keyspace, after: None } => {
-                write!(f, "the keys of keyspace `{keyspace}`")
-            }
-            Self::Keys { keyspace, after: Some(key) } => {
-                let key = Id::from(key.as_slice());
-                write!(f, "the keys behind {key} of keyspace `{keyspace}`")
+            Self::Keys { keyspace, behind, upto } => {
+                let show = |key: &Vec<u8>| Id::from(key.as_slice());
+                f.write_str("the keys")?;
+                if let Some(behind) = behind {
+                    write!(f, " behind {}", show(behind))?;
+                }
+                if let Some(upto) = upto {
+                    write!(f, " up to {}", show(upto))?;
+                }
+                write!(f, " of keyspace `{keyspace}`")
             }
             Self::Records { lsns } => write!(f, "records {} to {}", lsns.start(), lsns.end()),
             Self::End { behind } => write!(f, "what the log had behind record {behind}"),

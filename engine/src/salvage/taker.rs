@@ -16,7 +16,7 @@ use crate::limits::{ID_LEN_BYTES_MAX, KEY_LEN_BYTES_MAX, VALUE_LEN_BYTES_MAX, is
 use crate::record::Record;
 use gannet_hnsw::{Metric, Params, check_binary, check_finite};
 use gannet_storage::Storage;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::{Bound, ControlFlow};
 
 /// Commits hold about this many bytes.
@@ -255,6 +255,30 @@ impl<'d, T: Storage> Taker<'d, T> {
         self.grow(key.len()).map(Ok)
     }
 
+    /// Takes the end of a keyspace, with all that is in it.
+    fn drop_keyspace(&mut self, number: u32) -> Result<Result<(), Refusal>, SalvageError> {
+        let Some(name) = self.keyspaces.remove(&number) else {
+            return Ok(Err("its keyspace is not known"));
+        };
+        self.doubts.remove(&Owner::Keyspace(number));
+        self.batch.drop_keyspace(&name);
+        self.grow(name.len()).map(Ok)
+    }
+
+    /// Drops all keyspaces but these, which a checkpoint has.
+    pub(super) fn keep_keyspaces(
+        &mut self,
+        numbers: impl Iterator<Item = u32>,
+    ) -> Result<(), SalvageError> {
+        let kept: BTreeSet<u32> = numbers.collect();
+        let gone: Vec<u32> =
+            self.keyspaces.keys().copied().filter(|number| !kept.contains(number)).collect();
+        for number in gone {
+            self.drop_keyspace(number)?.expect("it is known");
+        }
+        Ok(())
+    }
+
     /// Takes a record of the log; whether it was applied.
     pub(super) fn take(&mut self, lsn: Lsn, record: Record<'_>) -> Result<bool, SalvageError> {
         self.items += 1;
@@ -275,6 +299,9 @@ impl<'d, T: Storage> Taker<'d, T> {
             Record::CreateKeyspace { keyspace, name } => {
                 (Owner::Keyspace(keyspace), self.add_keyspace(keyspace, name))
             }
+            Record::DropKeyspace { keyspace } => {
+                (Owner::Keyspace(keyspace), self.drop_keyspace(keyspace)?)
+            }
             Record::Put { keyspace, key, value } => {
                 (Owner::Keyspace(keyspace), self.put(keyspace, key, value)?)
             }
@@ -288,22 +315,26 @@ impl<'d, T: Storage> Taker<'d, T> {
         Ok(taken.is_ok())
     }
 
-    /// Deletes the keys between two, those left out. What was taken before must be committed.
+    /// Deletes the keys between two, those left out, but those that are to be kept. What was taken
+    /// before must be committed.
     pub(super) fn delete_between(
         &mut self,
         number: u32,
         after: Option<&[u8]>,
         before: Option<&[u8]>,
+        is_kept: &dyn Fn(&[u8]) -> bool,
     ) -> Result<(), SalvageError> {
         let Some(name) = self.keyspaces.get(&number) else { return Ok(()) };
         let mut keys = Vec::new();
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let to = before.map_or(Bound::Unbounded, Bound::Excluded);
         let scanned = self.db.scan(name, from, to, |key, _| {
-            keys.push(key.to_vec());
+            if !is_kept(key) {
+                keys.push(key.to_vec());
+            }
             ControlFlow::Continue(())
         });
-        scanned.expect("keyspaces are in memory");
+        scanned.map_err(SalvageError::Read)?;
         for key in keys {
             self.delete(number, &key)?.expect("it was taken before");
         }
@@ -311,9 +342,10 @@ impl<'d, T: Storage> Taker<'d, T> {
     }
 
     /// Whether a key that was committed has this value.
-    pub(super) fn has(&self, number: u32, key: &[u8], value: &[u8]) -> bool {
-        let Some(name) = self.keyspaces.get(&number) else { return false };
-        self.db.get(name, key).is_ok_and(|known| known.as_deref() == Some(value))
+    pub(super) fn has(&self, number: u32, key: &[u8], value: &[u8]) -> Result<bool, SalvageError> {
+        let Some(name) = self.keyspaces.get(&number) else { return Ok(false) };
+        let known = self.db.get(name, key).map_err(SalvageError::Read)?;
+        Ok(known.as_deref() == Some(value))
     }
 }
 

@@ -12,9 +12,7 @@ mod writer;
 
 pub(crate) use reader::SealedReader;
 pub(crate) use view::{SectionView, Verified};
-#[cfg(test)]
-pub(crate) use writer::OPEN_END;
-pub(crate) use writer::SealedWriter;
+pub(crate) use writer::{OPEN_END, SealedWriter};
 
 use crate::codec::{Put, Reader};
 use crate::damage::{Damage, Lsn};

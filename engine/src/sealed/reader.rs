@@ -192,7 +192,6 @@ impl<F: SealedFile> SealedReader<F> {
     ///
     /// # Errors
     /// As [`view_range`](Self::view_range).
-    #[cfg(test)]
     pub(crate) fn unverified(&self, id: u32, range: Range<u64>) -> Result<F::View, OpenError> {
         let (_, section) = self.section_with(id, &range)?;
         Ok(self.file.view(section.offset + range.start..section.offset + range.end)?)

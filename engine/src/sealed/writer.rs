@@ -99,7 +99,6 @@ impl<'s, S: Storage> SealedWriter<'s, S> {
     }
 
     /// Ends the section being written, which was announced with an open end.
-    #[cfg(test)]
     pub(crate) fn end_section(&mut self) -> Result<(), Error> {
         let (id, len_bytes) = &mut self.sections[self.section];
         assert_eq!(*len_bytes, OPEN_END, "section {id} has a length");

@@ -6,6 +6,9 @@
 
 #[cfg(shuttle)]
 mod shuttled;
+mod swap;
+
+pub(crate) use swap::Swap;
 
 #[cfg(not(shuttle))]
 pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};

@@ -33,9 +33,10 @@ const TRAILER_LEN_BYTES: usize = 1 + 4;
 const STORED: u8 = 0;
 const LZ4: u8 = 1;
 
-/// How blocks are compressed that get smaller by it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Compression {
+/// How blocks of tables are compressed that get shorter by it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Compression {
     /// They are not.
     None,
     /// LZ4.

@@ -1,7 +1,7 @@
 //! Reading a table: its footer when it is opened, index and filter at first use, blocks as they are
 //! asked for.
 
-use super::block::{Block, Found};
+use super::block::{Block, Found, Unpacked};
 use super::cache::BlockCache;
 use super::filter::{self, KeyHash};
 use super::index::{self, Index};
@@ -141,7 +141,7 @@ impl<F: SealedFile> TableReader<F> {
         found.ok_or_else(|| self.sealed.damage(INDEX, 0, Damage::Field("index")).into())
     }
 
-    pub(super) fn blocks(&self) -> usize {
+    pub(crate) fn blocks(&self) -> usize {
         self.footer.blocks as usize
     }
 
@@ -229,6 +229,23 @@ impl<F: SealedFile> TableReader<F> {
             }
             _ => Err(damaged(Damage::Field("codec"))),
         }
+    }
+
+    /// All versions in a block, in order.
+    ///
+    /// # Errors
+    /// Damage; `Storage`.
+    pub(crate) fn entries_of(&self, block: usize) -> Result<Vec<(Vec<u8>, Version)>, OpenError> {
+        let bytes = self.block(block)?;
+        let mut unpacked = Unpacked::default();
+        let parsed = Block::new(&bytes, self.footer.first_lsn);
+        let taken = parsed.and_then(|parsed| unpacked.take(&parsed));
+        taken.ok_or_else(|| self.damaged(block))?;
+        let entry = |index| {
+            let value = unpacked.value(index).map(|place| bytes[place].to_vec());
+            (unpacked.key(index).to_vec(), Version { lsn: unpacked.lsn(index), value })
+        };
+        Ok((0..unpacked.len()).map(entry).collect())
     }
 
     /// It is not the table that is wanted, whatever its header says.

@@ -96,7 +96,7 @@ impl<F: SealedFile> Table<F> {
     ///
     /// # Errors
     /// Damage; `Storage`.
-    pub(super) fn reader<S: Storage<Sealed = F>>(
+    pub(crate) fn reader<S: Storage<Sealed = F>>(
         &self,
         files: TableFiles<'_, S>,
     ) -> Result<&Arc<TableReader<F>>, OpenError> {

@@ -4,8 +4,9 @@
 //! whose keys overlap; each level below has tables of keys that do not, in order of them. What is
 //! above is newer.
 
-use super::Cursor;
-use super::handle::Table;
+use super::handle::{Table, TableEntry};
+use super::keyspaces::Keyspaces;
+use super::{Cursor, split};
 use crate::damage::Lsn;
 use crate::error::OpenError;
 use crate::table::{Direction, Entry, KeyHash, TableCursor, TableFiles, Version, Which};
@@ -34,6 +35,49 @@ impl<F: SealedFile> Clone for Levels<F> {
 }
 
 impl<F: SealedFile> Levels<F> {
+    /// Of what [`entries`](Self::entries) says; `None` if that is not in order.
+    pub(crate) fn of(entries: &[Vec<TableEntry>]) -> Option<Self> {
+        let is_sorted =
+            |level: &Vec<TableEntry>| level.is_sorted_by(|a, b| a.last_key < b.first_key);
+        let (newest, sorted) = entries.split_first().unwrap_or((const { &Vec::new() }, &[]));
+        let open = |level: &Vec<TableEntry>| {
+            level.iter().map(|entry| Arc::new(Table::new(entry.clone()))).collect()
+        };
+        sorted
+            .iter()
+            .all(is_sorted)
+            .then(|| Self { newest: open(newest), sorted: sorted.iter().map(open).collect() })
+    }
+
+    /// Its tables, level 0 first, as a manifest names them; without tables it has no level.
+    pub(crate) fn entries(&self) -> Vec<Vec<TableEntry>> {
+        if self.newest.is_empty() && self.sorted.is_empty() {
+            return Vec::new();
+        }
+        let levels = std::iter::once(&self.newest).chain(&self.sorted);
+        let of = |level: &Vec<Arc<Table<F>>>| level.iter().map(|t| t.entry().clone()).collect();
+        levels.map(of).collect()
+    }
+
+    /// Whether there may be anything for a merging of all tables to do.
+    pub(crate) fn is_to_merge(&self, keyspaces: &Keyspaces) -> bool {
+        let levels = self.sorted.iter().filter(|level| !level.is_empty()).count();
+        let has_deletes = || self.tables().any(|table| table.entry().deletes > 0);
+        let has_dropped = || self.tables().any(|table| has_dropped(table.entry(), keyspaces));
+        !self.newest.is_empty() || levels > 1 || has_deletes() || has_dropped()
+    }
+
+    /// Opens all tables that are not open.
+    ///
+    /// # Errors
+    /// Damage; `Storage`.
+    pub(crate) fn open_all<S: Storage<Sealed = F>>(
+        &self,
+        files: TableFiles<'_, S>,
+    ) -> Result<(), OpenError> {
+        self.tables().try_for_each(|table| table.reader(files).map(drop))
+    }
+
     /// All tables, level by level.
     pub(crate) fn tables(&self) -> impl Iterator<Item = &Arc<Table<F>>> {
         self.newest.iter().chain(self.sorted.iter().flatten())
@@ -85,6 +129,14 @@ impl<F: SealedFile> Levels<F> {
         }
         Ok(cursors)
     }
+}
+
+/// Whether a keyspace that is dropped may have keys in a table.
+fn has_dropped(table: &TableEntry, keyspaces: &Keyspaces) -> bool {
+    let number = |key| split(key).map_or(0, |(number, _)| number);
+    let (first, last) = (number(&table.first_key), number(&table.last_key));
+    let live = keyspaces.iter().filter(|(number, _)| (first..=last).contains(number)).count();
+    live as u64 != u64::from(last - first) + 1
 }
 
 /// The table of a level that may have a key.

@@ -1,19 +1,32 @@
 //! The tree: memtables over tables, read as one.
 //!
 //! Keeps which tables there are (`levels`) and where they are in the order of keys (`handle`), how
-//! sources of versions, each in order, become one (`merged`), and which versions are kept where
-//! they are written anew (`retained`).
+//! sources of versions, each in order, become one (`merged`), which versions are kept where they
+//! are written anew (`retained`), who reads up to which record (`snapshots`), and the work beside
+//! that (`work`). The tree of an open database is in `live`.
 
 mod handle;
+mod key;
+mod keyspaces;
+mod layers;
 mod levels;
+mod live;
 mod merged;
 mod plan;
 mod retained;
 mod snapshots;
+mod work;
 mod write;
 
+pub(crate) use handle::TableEntry;
+pub(crate) use key::{split, tree_key, tree_range};
+pub(crate) use keyspaces::Keyspaces;
+pub(crate) use layers::Layers;
+pub(crate) use levels::Levels;
+pub(crate) use live::{Flushing, Merging, Tree, TreeFailures};
 pub(crate) use merged::Merged;
 pub(crate) use retained::Retained;
+pub(crate) use work::Pressure;
 
 use crate::error::OpenError;
 use crate::memtable::MemtableCursor;

@@ -42,6 +42,25 @@ impl<F: SealedFile> Job<F> {
         self.upper.iter().chain(&self.lower)
     }
 
+    /// Cuts it into at most `most` ranges of keys of about equal length, as far as the tables below
+    /// level 0 tell where they could be.
+    pub(crate) fn ranges(&self, most: usize) -> Vec<(Bound<&[u8]>, Bound<&[u8]>)> {
+        let mut firsts: Vec<_> = self.lower.iter().map(|table| table.first_key()).collect();
+        if self.lower.is_empty() {
+            firsts.extend(self.upper.iter().map(|table| table.first_key()));
+            firsts.sort_unstable();
+            firsts.dedup();
+        }
+        let count = most.clamp(1, firsts.len().max(1));
+        let cut = |index: usize| firsts[index * firsts.len() / count];
+        let begin = |index| if index == 0 { Bound::Unbounded } else { Bound::Included(cut(index)) };
+        let end = |index| match index + 1 {
+            next if next == count => Bound::Unbounded,
+            next => Bound::Excluded(cut(next)),
+        };
+        (0..count).map(|index| (begin(index), end(index))).collect()
+    }
+
     /// Whether the tables can go to the target as they are: none is in their way, and no deleted
     /// key can be forgotten.
     pub(crate) fn is_move(&self) -> bool {
@@ -54,22 +73,11 @@ impl<F: SealedFile> Job<F> {
 }
 
 impl<F: SealedFile> Levels<F> {
-    /// What is to be merged next, of tables that are not `busy`, in a tree whose first level below
-    /// 0 may have `level_1_bytes`. `turns` has, for each level, the key that the next turn of it
-    /// begins behind.
-    pub(crate) fn next_job(
-        &self,
-        level_1_bytes: u64,
-        turns: &[Vec<u8>],
-        busy: &BTreeSet<u64>,
-    ) -> Option<Job<F>> {
-        let is_free =
-            |job: &Job<F>| job.inputs().all(|table| !busy.contains(&table.entry().file.number));
+    /// What is to be merged next, in a tree whose first level below 0 may have `level_1_bytes`.
+    /// `turns` has, for each level, the key that the next turn of it begins behind.
+    pub(crate) fn next_job(&self, level_1_bytes: u64, turns: &[Vec<u8>]) -> Option<Job<F>> {
         if self.newest.len() >= LEVEL_0_TABLES {
-            let job = self.job_of(self.newest.clone(), 1);
-            if is_free(&job) {
-                return Some(job);
-            }
+            return Some(self.job_of(self.newest.clone(), 1));
         }
         let mut limit = level_1_bytes;
         for (index, level) in self.sorted.iter().enumerate() {
@@ -78,11 +86,8 @@ impl<F: SealedFile> Levels<F> {
                 // One after the other, in turns: each is merged as often as any.
                 let turn = turns.get(index).map_or(&[][..], Vec::as_slice);
                 let first = level.partition_point(|table| table.first_key() <= turn);
-                let jobs = level[first..].iter().chain(&level[..first]);
-                let mut jobs = jobs.map(|table| self.job_of(vec![Arc::clone(table)], target));
-                if let Some(job) = jobs.find(is_free) {
-                    return Some(job);
-                }
+                let table = level.get(first).or(level.first())?;
+                return Some(self.job_of(vec![Arc::clone(table)], target));
             }
             limit = limit.saturating_mul(GROWTH);
         }
@@ -176,8 +181,8 @@ mod tests {
         tables.into_iter().map(|table| table.entry().file.number).collect()
     }
 
-    fn next(levels: &Levels<Sealed>, turns: &[Vec<u8>], busy: &[u64]) -> Option<Job<Sealed>> {
-        levels.next_job(LEVEL_1_BYTES, turns, &busy.iter().copied().collect())
+    fn next(levels: &Levels<Sealed>, turns: &[Vec<u8>]) -> Option<Job<Sealed>> {
+        levels.next_job(LEVEL_1_BYTES, turns)
     }
 
     #[test]
@@ -186,13 +191,12 @@ mod tests {
         let mut levels = Levels { newest: Vec::new(), sorted };
         for number in 11..14 {
             levels = levels.with_newest(table(number, "b", "e"));
-            assert!(next(&levels, &[], &[]).is_none());
+            assert!(next(&levels, &[]).is_none());
         }
         levels = levels.with_newest(table(14, "b", "e"));
-        let job = next(&levels, &[], &[]).unwrap();
+        let job = next(&levels, &[]).unwrap();
         assert_eq!((numbers(&job.upper), numbers(&job.lower)), (vec![14, 13, 12, 11], vec![1, 2]));
         assert_eq!((job.target, job.is_last, job.is_move()), (1, true, false));
-        assert!(next(&levels, &[], &[2]).is_none(), "a table of it is being merged");
         // One that comes meanwhile stays above.
         let meanwhile = levels.with_newest(table(15, "a", "z"));
         let after = meanwhile.after(&job, vec![table(21, "a", "b"), table(22, "c", "f")]);
@@ -206,16 +210,16 @@ mod tests {
         let level_2 = vec![table(11, "a", "d"), table(12, "h", "j")];
         let sorted = vec![level_1, level_2, vec![table(21, "b", "b")]];
         let mut levels = Levels { newest: Vec::new(), sorted };
-        let job = next(&levels, &[], &[]).unwrap();
+        let job = next(&levels, &[]).unwrap();
         assert_eq!((numbers(&job.upper), numbers(&job.lower)), (vec![1], vec![11]));
         assert_eq!((job.target, job.is_last), (2, false), "what is below its reach counts");
-        let job = next(&levels, &[b"c".to_vec()], &[]).unwrap();
+        let job = next(&levels, &[b"c".to_vec()]).unwrap();
         assert_eq!((numbers(&job.upper), job.lower.len()), (vec![3], 0));
         assert!(job.is_last && job.is_move());
-        let job = next(&levels, &[b"z".to_vec()], &[1, 11]).unwrap();
-        assert_eq!(numbers(&job.upper), [3], "again from the first that is free");
+        let job = next(&levels, &[b"z".to_vec()]).unwrap();
+        assert_eq!(numbers(&job.upper), [1], "again from the first");
         levels.sorted[0].pop();
-        assert!(next(&levels, &[], &[]).is_none());
+        assert!(next(&levels, &[]).is_none());
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! The versions that are kept where versions are written anew.
 
-use super::Cursor;
+use super::keyspaces::Keyspaces;
+use super::{Cursor, split};
 use crate::damage::Lsn;
 use crate::error::OpenError;
 use crate::memtable::Horizons;
 use crate::table::Entry;
+use std::sync::Arc;
 
 /// Of all versions of a source, forward, those that somebody may still ask for.
 pub(crate) struct Retained<C> {
@@ -13,22 +15,52 @@ pub(crate) struct Retained<C> {
     /// Nothing older is anywhere else: a key that was deleted before anybody looks can be
     /// forgotten.
     is_last: bool,
+    /// `None` where keys are not of keyspaces.
+    keyspaces: Option<Arc<Keyspaces>>,
+    /// The keyspace that was asked for last, and whether nobody can see what is in it.
+    gone: Option<(u32, bool)>,
     /// The key of the last version that was looked at, and the number of that version.
     newer: Option<(Vec<u8>, Lsn)>,
 }
 
 impl<C: Cursor> Retained<C> {
+    /// Of keys in `keyspaces`, which are those of the horizons or of later.
+    ///
     /// # Errors
     /// Damage; `Storage`.
-    pub(crate) fn new(source: C, horizons: Horizons, is_last: bool) -> Result<Self, OpenError> {
-        let mut retained = Self { source, horizons, is_last, newer: None };
+    pub(crate) fn new(
+        source: C,
+        horizons: Horizons,
+        is_last: bool,
+        keyspaces: Option<Arc<Keyspaces>>,
+    ) -> Result<Self, OpenError> {
+        let (gone, newer) = (None, None);
+        let mut retained = Self { source, horizons, is_last, keyspaces, gone, newer };
         retained.pass_unneeded()?;
         Ok(retained)
     }
 
+    /// Whether the key that comes next is of a keyspace that nobody can see.
+    fn is_gone(&mut self) -> bool {
+        let (Some(keyspaces), Some(entry)) = (&self.keyspaces, self.source.entry()) else {
+            return false;
+        };
+        let Some((number, _)) = split(entry.key) else { return false };
+        match self.gone {
+            Some((last, is_gone)) if last == number => is_gone,
+            _ => {
+                let is_gone = keyspaces.is_gone(number, self.horizons.first());
+                self.gone = Some((number, is_gone));
+                is_gone
+            }
+        }
+    }
+
     /// Goes on to a version that is kept, if the source is not at one.
     fn pass_unneeded(&mut self) -> Result<(), OpenError> {
-        while let Some(Entry { key, lsn, value }) = self.source.entry() {
+        loop {
+            let is_gone = self.is_gone();
+            let Some(Entry { key, lsn, value }) = self.source.entry() else { return Ok(()) };
             let newer = self.newer.as_ref().filter(|(newer, _)| newer == key);
             let is_needed = match newer {
                 None => true,
@@ -39,13 +71,12 @@ impl<C: Cursor> Retained<C> {
             };
             // Then no older version is needed either, and without both the key is as little there.
             let is_forgotten = value.is_none() && self.is_last && lsn <= self.horizons.first();
-            if is_needed && !is_forgotten {
+            if is_needed && !is_forgotten && !is_gone {
                 return Ok(());
             }
             self.take_note();
             self.source.advance()?;
         }
-        Ok(())
     }
 
     fn take_note(&mut self) {

@@ -5,7 +5,7 @@ use super::levels::Levels;
 use super::write::{Writing, Written};
 use super::*;
 use crate::damage::Lsn;
-use crate::memtable::{Horizons, Memtable};
+use crate::memtable::{Horizons, Memtable, NewVersion};
 use crate::table::{
     BlockCache, Compression, Direction, KeyHash, TableFiles, TableReader, TableSettings, Which,
 };
@@ -48,7 +48,9 @@ impl Bed {
             random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             let key = format!("key {:03}", random >> 16 & 63).into_bytes();
             let value = (random >> 9 & 3 > 0).then(|| vec![7; (random >> 11) as usize & 7]);
-            bed.memtable.insert(&key, lsn, value.as_deref(), horizons);
+            bed.memtable.insert(NewVersion { key: &key, lsn, value: value.as_deref() }, || {
+                horizons.clone()
+            });
             bed.versions.insert((key, Reverse(lsn)), value);
             if lsn % 100 == 0 && lsn < 400 {
                 bed.flush(lsn / 100);
@@ -182,7 +184,7 @@ fn what_is_written_anew_is_seen_as_before_and_nothing_else_is_kept() {
         for is_last in [false, true] {
             let sources = bed.sources(ALL, Which::All, Direction::Forward);
             let merged = Merged::new(sources, Which::All, Direction::Forward).unwrap();
-            let retained = Retained::new(merged, horizons.clone(), is_last).unwrap();
+            let retained = Retained::new(merged, horizons.clone(), is_last, None).unwrap();
             let table = bed.write(9, 1, retained).unwrap();
             let cursor =
                 |which| TableCursor::new(bed.open(&table), ALL, which, Direction::Forward).unwrap();

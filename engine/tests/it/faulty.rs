@@ -120,7 +120,7 @@ impl History {
             }
             Err(error) => panic!("{error:?}"),
         };
-        let seen = shown(&db, 200);
+        let seen = self.shown(&db);
         let fits = seen == self.sure || self.maybe.as_ref() == Some(&seen);
         assert!(fits, "shown: {seen:?}\ndue: {:?}\nor: {:?}", self.sure, self.maybe);
         (self.sure, self.maybe) = (seen, None);
@@ -149,7 +149,7 @@ impl History {
             // A panic tells nothing.
             None => self.maybe = Some(after),
         }
-        assert_eq!(shown(db, 200), self.sure, "{step:?}: readers see what is acknowledged");
+        assert_eq!(self.shown(db), self.sure, "{step:?}: readers see what is acknowledged");
     }
 
     fn checkpoint<S: Storage>(&mut self, db: &Db<S>) {
@@ -158,7 +158,12 @@ impl History {
             Some(Err(error)) => panic!("{error:?}"),
             Some(Ok(_)) | None => {}
         }
-        assert_eq!(shown(db, 200), self.sure, "readers see what was there before");
+        assert_eq!(self.shown(db), self.sure, "readers see what was there before");
+    }
+
+    /// What readers see; a read that panicked is made again.
+    fn shown<S: Storage>(&mut self, db: &Db<S>) -> Contents {
+        self.catch(|| shown(db, 200)).unwrap_or_else(|| shown(db, 200))
     }
 
     fn close<S: Storage>(&mut self, db: Db<S>) {

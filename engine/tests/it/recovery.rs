@@ -297,7 +297,7 @@ fn a_point_in_time_is_never_the_default_and_a_sealed_file_is_refused_in_it_too()
     fn on(disk: &impl Disk) {
         assert_eq!(Config::default().recovery, RecoveryMode::Strict);
         crate::contents::example(disk);
-        let rows = FileName::new("rows-0000000001").unwrap();
+        let rows = FileName::new("rows-0000000002").unwrap();
         edit(&disk.open().unwrap(), &rows, BLOCK_SIZE as u64, |block| block[3] ^= 1);
         let before = disk.digest();
         let refused = Database::open(disk.open().unwrap(), point_in_time()).map(drop);

@@ -61,9 +61,10 @@ fn check(made: &SimDisk, report: &SalvageReport, truth: &Truth, place: &str) {
                 keys.extend(truth.key_of.range(lsns.clone()).map(|(_, key)| key.clone()));
                 ids.extend(truth.id_of.range(lsns.clone()).map(|(_, id)| *id));
             }
-            Lost::Keys { after, .. } => {
-                let from = after.clone().map_or(Bound::Unbounded, Bound::Excluded);
-                keys.extend(truth.keys.range((from, Bound::Unbounded)).map(|(key, _)| key.clone()));
+            Lost::Keys { behind, upto, .. } => {
+                let from = behind.clone().map_or(Bound::Unbounded, Bound::Excluded);
+                let to = upto.clone().map_or(Bound::Unbounded, Bound::Included);
+                keys.extend(truth.keys.range((from, to)).map(|(key, _)| key.clone()));
             }
             Lost::Rows { rows, .. } | Lost::Deletions { rows, .. } => {
                 ids.extend(rows.clone().filter_map(|row| truth.rows.get(row as usize)));

@@ -5,9 +5,11 @@ use crate::disk::{Disk, on_each_disk};
 use gannet::storage::{
     BLOCK_SIZE, Durability, FileName, MemStorage, Op, ReadFile, Storage, Write, WriteFile,
 };
-use gannet::{Clock, Database, Fault, Metric, ScrubOptions, ScrubProgress, WriteBatch};
+use gannet::{
+    Clock, Compression, Database, Fault, Metric, ScrubOptions, ScrubProgress, WriteBatch,
+};
 use gannet_testkit::fault::{Action, Calls, FaultStorage, Faults, Rule};
-use gannet_testkit::sim::SimDisk;
+use gannet_testkit::sim::{SimDisk, Tampered};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -84,7 +86,7 @@ fn every_file_that_was_damaged_since_it_was_opened_is_named() {
             let listed = db.storage().list().unwrap();
             let name = &listed.iter().find(|m| m.name.as_str().starts_with(kind)).unwrap().name;
             // Bytes that are there in every example.
-            flip(db.storage(), name, at);
+            disk.flip(&Tampered { file: name.clone(), offset: at });
             let report = db.scrub(&at_full_speed(), &mut go_on).unwrap();
             let [Fault::Corrupt(fault)] = &report.faults[..] else {
                 panic!("{name} byte {at}: {report:?}");
@@ -102,12 +104,13 @@ fn a_lost_file_is_a_fault_and_one_that_cannot_be_read_too() {
     example(&disk);
     let db = open(&disk, 3);
     put(&db, 1);
-    let table = db.storage().list().unwrap().into_iter().map(|meta| meta.name);
-    let table = table.filter(|name| name.as_str().starts_with("table-")).max().unwrap();
-    db.storage().remove(&table).unwrap();
+    // A table could not be removed: it is open.
+    let rows = db.storage().list().unwrap().into_iter().map(|meta| meta.name);
+    let rows = rows.filter(|name| name.as_str().starts_with("rows-")).max().unwrap();
+    db.storage().remove(&rows).unwrap();
     let report = db.scrub(&at_full_speed(), &mut go_on).unwrap();
     assert_eq!(report.faults.len(), 1, "{report:?}");
-    assert!(report.faults[0].to_string().contains(table.as_str()), "{report:?}");
+    assert!(report.faults[0].to_string().contains(rows.as_str()), "{report:?}");
 
     let disk = SimDisk::new();
     example(&disk);
@@ -175,6 +178,7 @@ fn a_scrub_is_as_slow_as_it_was_asked_to_be() {
         let clock = Arc::new(WaitingClock::default());
         let mut config = config(1);
         config.clock = clock.clone();
+        config.compression = Compression::None;
         let db = Database::open(MemStorage::new(), config).unwrap();
         db.create_collection("c", params(Metric::L2)).unwrap();
         for round in 0..3 {

@@ -19,7 +19,7 @@ const DIMS: u32 = 16_000;
 const ROWS: u64 = 70;
 const ROW_LEN_BYTES: u64 = 64_000;
 /// Vectors are in it from its second block on.
-const FILE: &str = "rows-0000000001";
+const FILE: &str = "rows-0000000002";
 
 /// Small numbers, so that distances are exact in f32, in whatever order they are summed up.
 fn vector(id: u64) -> Vec<f32> {

@@ -67,10 +67,10 @@ impl Shown {
         let stats = db.stats().expect("in memory");
         for keyspace in &stats.keyspaces {
             let put = |key: &[u8], value: &[u8]| {
-                shown.keys.insert((keyspace.name.clone(), key.to_vec()), value.to_vec());
+                shown.keys.insert((keyspace.clone(), key.to_vec()), value.to_vec());
                 ControlFlow::Continue(())
             };
-            db.scan(&keyspace.name, Bound::Unbounded, Bound::Unbounded, put).expect("scanned");
+            db.scan(keyspace, Bound::Unbounded, Bound::Unbounded, put).expect("scanned");
         }
         for collection in &stats.collections {
             let ids = (0..IDS).map(Id::Int).chain(NAMES.map(Id::from));
