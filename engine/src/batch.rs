@@ -89,8 +89,8 @@ impl WriteBatch {
     }
 
     /// Removes a keyspace with every key in it, at once. No change where it is not there. A later
-    /// [`put`](Self::put) makes it anew, empty. The space is given back as tables are merged, at the
-    /// latest by [`Database::compact`](crate::Database::compact).
+    /// [`put`](Self::put) makes it anew, empty. The space is given back as tables are merged, at
+    /// the latest by [`Database::compact`](crate::Database::compact).
     pub fn drop_keyspace(&mut self, keyspace: &str) {
         let name = self.name(keyspace);
         self.ops.push(Op::DropKeyspace { name });

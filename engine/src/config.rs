@@ -113,7 +113,7 @@ pub struct Config {
     /// ([`WriteBatch::set_bulk`](crate::WriteBatch::set_bulk)). Searches look at rows that are
     /// still to come one by one.
     pub max_pending_rows: u32,
-    /// Memory that keys and values take until they are written to a table of their own, 64 KiB to
+    /// Memory that keys and values take until they are written to a table of their own, 16 KiB to
     /// 64 GiB: about 100 bytes more for each than they are long. Up to three times as much is
     /// taken while tables are being written. Tables that are merged are cut at this length too. A
     /// database in memory writes none.
@@ -229,7 +229,7 @@ impl Config {
         check("checkpoint_bytes", self.checkpoint_bytes, 64 * KIB..=1024 * GIB)?;
         check("log_bytes_max", self.log_bytes_max, 1024 * KIB..=1024 * GIB)?;
         check("max_pending_rows", self.max_pending_rows.into(), 1..=1 << 31)?;
-        check("memtable_bytes", self.memtable_bytes, 64 * KIB..=64 * GIB)?;
+        check("memtable_bytes", self.memtable_bytes, 16 * KIB..=64 * GIB)?;
         check("block_bytes", self.block_bytes as u64, 256..=1024 * KIB)?;
         check("bloom_bits", self.bloom_bits.into(), 0..=32)?;
         check("block_cache_bytes", self.block_cache_bytes, 0..=1024 * GIB)?;
@@ -347,7 +347,7 @@ mod tests {
         assert_eq!(refused(|c| c.inflight_bytes_max = 0), Some("inflight_bytes_max"));
         assert_eq!(refused(|c| c.checkpoint_bytes = 0), Some("checkpoint_bytes"));
         assert_eq!(refused(|c| c.log_bytes_max = 0), Some("log_bytes_max"));
-        assert_eq!(refused(|c| c.memtable_bytes = 65_535), Some("memtable_bytes"));
+        assert_eq!(refused(|c| c.memtable_bytes = 16_383), Some("memtable_bytes"));
         assert_eq!(refused(|c| c.block_bytes = 255), Some("block_bytes"));
         assert_eq!(refused(|c| c.bloom_bits = 33), Some("bloom_bits"));
         assert_eq!(refused(|c| c.block_cache_bytes = u64::MAX), Some("block_cache_bytes"));

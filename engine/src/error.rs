@@ -276,7 +276,12 @@ impl From<OpenError> for ReadError {
         match error {
             OpenError::Corrupt(corruption) => Self::Corrupt(corruption),
             OpenError::Storage(error) => Self::Storage(error),
-            error => Self::Table(Box::new(error)),
+            error @ (OpenError::InMemory
+            | OpenError::NotADatabase { .. }
+            | OpenError::NewerVersion { .. }
+            | OpenError::Config(_)
+            | OpenError::Threads(_)
+            | OpenError::NotCompiled(_)) => Self::Table(Box::new(error)),
         }
     }
 }
@@ -372,7 +377,12 @@ impl CheckpointError {
         match error {
             OpenError::Corrupt(corruption) => Self::Corrupt(corruption),
             OpenError::Storage(error) => Self::Storage(error),
-            error => Self::ReadBack(error),
+            error @ (OpenError::InMemory
+            | OpenError::NotADatabase { .. }
+            | OpenError::NewerVersion { .. }
+            | OpenError::Config(_)
+            | OpenError::Threads(_)
+            | OpenError::NotCompiled(_)) => Self::ReadBack(error),
         }
     }
 }

@@ -2,9 +2,10 @@
 //!
 //! Writes batches that were submitted and that nobody waits for; syncs buffered commits in time;
 //! makes the next segment, and the reserve, ahead of need; gives the last group a witness when the
-//! log is idle; begins the checkpoints that are due, and the making and merging of tables. All of that is [`Database::tend`], which a
-//! thread of the keeper calls when something is due, or, where there is to be no thread, the owner
-//! of the database. On threads of their own are checkpoints and the indexer: they take long.
+//! log is idle; begins the checkpoints that are due, and the making and merging of tables. All of
+//! that is [`Database::tend`], which a thread of the keeper calls when something is due, or, where
+//! there is to be no thread, the owner of the database. On threads of their own are checkpoints,
+//! work on tables and the indexer: they take long.
 
 use crate::commit::queue::{Queue, SpareWork};
 use crate::database::{Core, Database};
@@ -55,9 +56,9 @@ impl<S: Storage> Drop for Keeper<S> {
 impl<S: Storage> Database<S> {
     /// Does what is due: writes what was submitted, syncs buffered commits that are old enough,
     /// makes the next log segment, gives the last commit of an idle log a witness, makes a
-    /// checkpoint, makes tables of keys and merges them, puts rows into graphs. Threads of the database do this by themselves, unless
-    /// [`Config::threads`](crate::Config::threads) is 1: then it is for the caller to do, now and
-    /// then.
+    /// checkpoint, makes tables of keys and merges them, puts rows into graphs. Threads of the
+    /// database do this by themselves, unless [`Config::threads`](crate::Config::threads) is 1:
+    /// then it is for the caller to do, now and then.
     ///
     /// # Errors
     /// `Unknown`, `Poisoned`: what is durable only a reopen can tell.

@@ -163,15 +163,20 @@ impl Manifest {
         for keyspace in &self.keyspaces {
             out.put_u32(keyspace.id);
             out.put_bytes_u16(keyspace.name.as_bytes());
+            put_file(&mut out, None);
         }
-        put_count(&mut out, self.tables.len());
+        self.encode_tables(&mut out);
+        out
+    }
+
+    fn encode_tables(&self, out: &mut Vec<u8>) {
+        put_count(out, self.tables.len());
         for level in &self.tables {
-            put_count(&mut out, level.len());
+            put_count(out, level.len());
             for table in level {
-                table.encode(&mut out);
+                table.encode(out);
             }
         }
-        out
     }
 
     fn decode(r: &mut Reader<'_>) -> Option<Self> {
@@ -188,10 +193,13 @@ impl Manifest {
         let mut keyspaces = Vec::new();
         for _ in 0..r.u32()? {
             let (id, name) = (r.u32()?, r.text_u16()?.to_owned());
+            // A table of its own, as it was before there were levels, is read no more.
+            file(r).ok().filter(Option::is_none)?;
             keyspaces.push(Some(KeyspaceEntry { id, name }).filter(|k| k.id < next_keyspace)?);
         }
         let mut tables = Vec::new();
-        for _ in 0..r.u32()? {
+        let levels = if r.is_empty() { 0 } else { r.u32()? };
+        for _ in 0..levels {
             let mut level = Vec::new();
             for _ in 0..r.u32()? {
                 let table = TableEntry::decode(r).filter(|t| t.last_lsn <= position.lsn)?;
@@ -309,9 +317,16 @@ mod tests {
     fn a_manifest_comes_back_and_every_cut_is_refused() {
         for manifest in [Manifest::empty(), manifest()] {
             let bytes = manifest.encode();
-            assert_eq!(Manifest::decode(&mut Reader::new(&bytes)), Some(manifest));
+            assert_eq!(Manifest::decode(&mut Reader::new(&bytes)).as_ref(), Some(&manifest));
+            // One from before there were levels ends without them.
+            let mut tables = Vec::new();
+            manifest.encode_tables(&mut tables);
+            let levels = bytes.len() - tables.len();
+            let without = Manifest { tables: Vec::new(), ..manifest };
             for cut in 0..bytes.len() {
-                assert_eq!(Manifest::decode(&mut Reader::new(&bytes[..cut])), None, "{cut}");
+                let expected = (cut == levels).then_some(&without);
+                let found = Manifest::decode(&mut Reader::new(&bytes[..cut]));
+                assert_eq!(found.as_ref(), expected, "{cut}");
             }
         }
         assert_eq!(crc32fast::hash(&manifest().encode()), 0xa156_10fa, "the format has changed");

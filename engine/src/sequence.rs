@@ -5,7 +5,7 @@
 //! operations before in the same batch. Writes nothing.
 
 use crate::batch::{Change, WriteBatch};
-use crate::commit::in_flight::{Fate, InFlight, Made};
+use crate::commit::in_flight::{Fate, InFlight, KeyspaceFate, Made};
 use crate::damage::Lsn;
 use crate::error::{CommitError, ShowParams};
 use crate::id::Id;
@@ -45,7 +45,7 @@ struct Draft<'s, V> {
     out: Sequenced,
     collections: Vec<DraftCollection>,
     /// Made by this batch, or dropped.
-    keyspaces: Vec<(String, Option<u32>)>,
+    keyspaces: Vec<(String, KeyspaceFate)>,
     next_collection: u32,
     next_keyspace: u32,
     /// Ids that this batch has changed, by collection number.
@@ -62,13 +62,14 @@ struct DraftCollection {
     is_made: bool,
 }
 
-/// Checks `batch` against what is known as `in_flight` will leave it, encodes it, and adds it to what is
-/// in flight. `before` is the last record that was sequenced, `body` empty memory for the records.
+/// Checks `batch` against what is known as `in_flight` will leave it, encodes it, and adds it to
+/// what is in flight. `before` is the last record that was sequenced, `body` empty memory for the
+/// records.
 ///
 /// # Errors
 /// The first operation that cannot be done, as `CommitError` says; nothing was added.
 pub(crate) fn sequence<V: Deref<Target = [u8]> + Send + Sync>(
-    known: Known<'_, V>,
+    known: &Known<'_, V>,
     in_flight: &mut InFlight,
     before: Lsn,
     batch: &WriteBatch,
@@ -78,7 +79,7 @@ pub(crate) fn sequence<V: Deref<Target = [u8]> + Send + Sync>(
         return Err(CommitError::EmptyBatch);
     }
     body.reserve(batch.body_len_hint());
-    let Known { state, keyspaces: known_keyspaces } = known;
+    let &Known { state, keyspaces: known_keyspaces } = known;
     let mut draft = Draft {
         state,
         known_keyspaces,
@@ -210,15 +211,15 @@ impl<V: Deref<Target = [u8]> + Send + Sync> Draft<'_, V> {
     /// The number of a keyspace as the operations so far leave it.
     fn keyspace(&self, name: &str) -> Option<u32> {
         let changed = self.keyspaces.iter().rfind(|(changed, _)| changed == name);
-        let changed = changed.map(|(_, number)| *number);
+        let changed = changed.map(|(_, fate)| *fate);
         let changed = changed.or_else(|| self.in_flight.keyspace(name));
-        changed.unwrap_or_else(|| self.known_keyspaces.number_of(name))
+        changed.map_or_else(|| self.known_keyspaces.number_of(name), KeyspaceFate::number)
     }
 
     fn drop_keyspace(&mut self, name: &str) -> Result<(), CommitError> {
         check_name(name)?;
         let Some(keyspace) = self.keyspace(name) else { return Ok(()) };
-        self.keyspaces.push((name.to_owned(), None));
+        self.keyspaces.push((name.to_owned(), KeyspaceFate::Gone));
         self.emit(&Record::DropKeyspace { keyspace })
     }
 
@@ -227,7 +228,7 @@ impl<V: Deref<Target = [u8]> + Send + Sync> Draft<'_, V> {
         let keyspace = self.next_keyspace;
         self.next_keyspace = next_number("keyspaces", keyspace)?;
         self.emit(&Record::CreateKeyspace { keyspace, name })?;
-        self.keyspaces.push((name.to_owned(), Some(keyspace)));
+        self.keyspaces.push((name.to_owned(), KeyspaceFate::Number(keyspace)));
         Ok(keyspace)
     }
 

@@ -137,8 +137,8 @@ impl<S: Storage> Snapshot<'_, S> {
         Ok(answers.pop().unwrap_or_default())
     }
 
-    /// As [`Database::get_vector`]. Where the id has been given to another row since, or taken away,
-    /// every row is looked at.
+    /// As [`Database::get_vector`]. Where the id has been given to another row since, or taken
+    /// away, every row is looked at.
     ///
     /// # Errors
     /// As [`Database::get_vector`].

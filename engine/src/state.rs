@@ -1,8 +1,8 @@
 //! All collections, and what a record does to them.
 //!
-//! Keeps the one way in which records of rows take effect, used by commits and by replay alike; what
-//! records do to keys is left to `tree`. Records have been checked by `sequence` before they were
-//! logged; one that does not fit is damage.
+//! Keeps the one way in which records of rows take effect, used by commits and by replay alike;
+//! what records do to keys is left to `tree`. Records have been checked by `sequence` before they
+//! were logged; one that does not fit is damage.
 
 use crate::codec::Reader;
 use crate::collection::LiveCollection;

@@ -78,8 +78,8 @@ pub struct CollectionStats {
     pub memory: CollectionMemory,
 }
 
-/// Where keys are, of all keyspaces. How many there are is not kept: a key may be in several places,
-/// and only whoever reads it finds out which of them counts.
+/// Where keys are, of all keyspaces. How many there are is not kept: a key may be in several
+/// places, and only whoever reads it finds out which of them counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeyStats {

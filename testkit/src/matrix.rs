@@ -316,7 +316,7 @@ impl<P: Place> Life<'_, P> {
                 self.states.push(after);
                 self.has_failed = true;
             }
-            Err(CommitError::NoSpace(_)) if self.may_fail() => {}
+            Err(CommitError::NoSpace(_) | CommitError::MemtableFull { .. }) if self.may_fail() => {}
             Err(CommitError::Refused(_) | CommitError::Poisoned) if self.may_fail() => {
                 self.has_failed = true;
             }

@@ -17,7 +17,7 @@ const ROWS_KEPT: usize = 1024;
 pub(crate) struct InFlight {
     collections: Vec<Made>,
     /// Made, or dropped, in order.
-    keyspaces: Vec<(Lsn, String, Option<u32>)>,
+    keyspaces: Vec<(Lsn, String, KeyspaceFate)>,
     /// By collection: one more than the highest row that was given.
     next_rows: HashMap<u32, u32>,
     /// By collection and id: what will become of it, by which record.
@@ -43,6 +43,24 @@ impl Fate {
     }
 }
 
+/// What will become of a keyspace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeyspaceFate {
+    /// It will have this number.
+    Number(u32),
+    /// It will be dropped.
+    Gone,
+}
+
+impl KeyspaceFate {
+    pub(crate) fn number(self) -> Option<u32> {
+        match self {
+            Self::Number(number) => Some(number),
+            Self::Gone => None,
+        }
+    }
+}
+
 /// A collection that is being made.
 #[derive(Clone, Debug)]
 pub(crate) struct Made {
@@ -57,10 +75,9 @@ impl InFlight {
         self.collections.iter().find(|made| made.name == name)
     }
 
-    /// The number that a keyspace will have, or that it will be gone; `None` where nothing in
-    /// flight makes or drops it.
-    pub(crate) fn keyspace(&self, name: &str) -> Option<Option<u32>> {
-        self.keyspaces.iter().rfind(|(_, known, _)| known == name).map(|(_, _, number)| *number)
+    /// What will become of a keyspace; `None` where nothing in flight makes or drops it.
+    pub(crate) fn keyspace(&self, name: &str) -> Option<KeyspaceFate> {
+        self.keyspaces.iter().rfind(|(_, known, _)| known == name).map(|(_, _, fate)| *fate)
     }
 
     /// Number for the next collection, where the state would give `next`.
@@ -70,7 +87,7 @@ impl InFlight {
 
     /// Number for the next keyspace, where the state would give `next`.
     pub(crate) fn next_keyspace(&self, next: u32) -> u32 {
-        let made = self.keyspaces.iter().filter_map(|(_, _, number)| *number);
+        let made = self.keyspaces.iter().filter_map(|(_, _, fate)| fate.number());
         made.map(|number| number + 1).fold(next, u32::max)
     }
 
@@ -93,7 +110,7 @@ impl InFlight {
         self.collections.push(made);
     }
 
-    pub(crate) fn set_keyspace(&mut self, lsn: Lsn, name: String, number: Option<u32>) {
+    pub(crate) fn set_keyspace(&mut self, lsn: Lsn, name: String, number: KeyspaceFate) {
         self.keyspaces.push((lsn, name, number));
     }
 

@@ -3,8 +3,8 @@
 //! Keeps the order of a commit: sequence (numbers are given, conditions checked against the state
 //! and all batches in flight), log, durability, publish, acknowledge. `in_flight` is what sequenced
 //! batches will change, `queue` the lines they stand in, `alone` the way past them, `publish` how
-//! they take effect, `outcome` where a waiter learns how it ended. How a batch becomes records is `sequence`'s business, where a
-//! frame goes the log's.
+//! they take effect, `outcome` where a waiter learns how it ended. How a batch becomes records is
+//! `sequence`'s business, where a frame goes the log's.
 
 mod alone;
 pub(crate) mod exclusive;
@@ -183,21 +183,25 @@ impl<S: Storage> Core<S> {
     /// The queue when it lets a further batch in.
     fn open_queue(&self) -> Result<MutexGuard<'_, Queue<S>>, CommitError> {
         let mut queue = self.queue.lock();
+        let mut has_tried = false;
         loop {
             self.check_poison().map_err(|()| CommitError::Poisoned)?;
-            let pressure = if queue.is_closed() { Pressure::Waits } else { self.pressure() };
-            match pressure {
-                Pressure::None => return Ok(queue),
-                Pressure::Full(reason) => return Err(CommitError::MemtableFull { reason }),
-                Pressure::Waits if self.is_tended && !queue.is_closed() => {
+            if !queue.is_closed() {
+                let pressure = self.pressure();
+                if !matches!(pressure, Pressure::None) && self.is_tended && !has_tried {
                     // Nobody else is there to do it.
+                    has_tried = true;
                     drop(queue);
                     self.flush_what_waits();
                     self.merge_what_is_due();
                     queue = self.queue.lock();
                     continue;
                 }
-                Pressure::Waits => {}
+                match pressure {
+                    Pressure::None => return Ok(queue),
+                    Pressure::Full(reason) => return Err(CommitError::MemtableFull { reason }),
+                    Pressure::Waits => {}
+                }
             }
             if queue.can_begin() {
                 // Nobody else may be there to do it.
@@ -213,7 +217,7 @@ impl<S: Storage> Core<S> {
         let body = std::mem::take(&mut queue.body);
         let Queue { in_flight, sequenced, .. } = queue;
         let known = Known { state: &self.state.read(), keyspaces: &self.tree.keyspaces() };
-        sequence(known, in_flight, *sequenced, batch, body)
+        sequence(&known, in_flight, *sequenced, batch, body)
     }
 
     /// Waits for a batch, and writes groups when called to.

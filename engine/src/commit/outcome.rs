@@ -3,6 +3,7 @@
 use crate::damage::Lsn;
 use crate::error::CommitError;
 use crate::sync::{Condvar, Mutex};
+use gannet_storage::{Error as StorageError, ErrorKind, Op};
 
 /// An acknowledged commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,5 +101,23 @@ impl Outcome {
             State::Done(result) => Some(result),
             State::Unwatched | State::Watched | State::Called | State::Taken => None,
         }
+    }
+}
+
+/// Of a group whose own write succeeded beside one that failed.
+pub(super) fn unknown() -> StorageError {
+    StorageError::new(ErrorKind::Failed, Op::Sync, "log")
+}
+
+/// The same error for a further batch of the group.
+pub(super) fn copy_of(error: &StorageError) -> StorageError {
+    let copy = StorageError::new(error.kind(), error.op(), error.place());
+    let copy = match error.range() {
+        Some(range) => copy.at(range),
+        None => copy,
+    };
+    match std::error::Error::source(error) {
+        Some(source) => copy.because(source.to_string()),
+        None => copy,
     }
 }

@@ -34,7 +34,7 @@ impl<S: Storage> Core<S> {
             let mut lsn = first_lsn;
             let applied = decode_all(records, body, |record| {
                 match (&mut state, is_of_tree(&record)) {
-                    (_, true) => self.apply_to_tree(record, lsn, &mut keyspaces)?,
+                    (_, true) => self.apply_to_tree(&record, lsn, &mut keyspaces)?,
                     (Some(state), false) => state.apply(record)?,
                     (None, false) => return Err("record of keys"),
                 }
@@ -68,20 +68,20 @@ impl<S: Storage> Core<S> {
     /// to be those of the tree.
     fn apply_to_tree(
         &self,
-        record: Record<'_>,
+        record: &Record<'_>,
         lsn: Lsn,
         keyspaces: &mut Option<Keyspaces>,
     ) -> Result<(), &'static str> {
         let (keyspace, key, value) = match record {
-            Record::Put { keyspace, key, value } => (keyspace, key, Some(value)),
-            Record::Delete { keyspace, key } => (keyspace, key, None),
+            Record::Put { keyspace, key, value } => (*keyspace, *key, Some(*value)),
+            Record::Delete { keyspace, key } => (*keyspace, *key, None),
             Record::CreateKeyspace { keyspace, name } => {
-                return self.to_change(keyspaces).add(keyspace, name);
+                return self.to_change(keyspaces).add(*keyspace, name);
             }
             Record::DropKeyspace { keyspace } => {
                 let keyspaces = self.to_change(keyspaces);
                 keyspaces.forget_dropped(self.tree.snapshots.horizons().first());
-                return keyspaces.drop(keyspace, lsn);
+                return keyspaces.drop(*keyspace, lsn);
             }
             Record::CreateCollection { .. }
             | Record::Insert { .. }

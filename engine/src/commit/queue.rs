@@ -13,7 +13,7 @@
 use crate::checkpoint::schedule::Schedule;
 use crate::commit::exclusive::Exclusive;
 use crate::commit::in_flight::InFlight;
-use crate::commit::outcome::{Commit, Outcome};
+use crate::commit::outcome::{Commit, Outcome, copy_of, unknown};
 use crate::commit::publish::Effect;
 use crate::config::{Config, Durability};
 use crate::damage::Lsn;
@@ -406,15 +406,16 @@ impl<S: Storage> Core<S> {
         while queue.groups.front().is_some_and(|group| group.is_written) {
             // Applied while it is in line: a panic then ends it with all others.
             let group = queue.groups.front().expect("it is there");
+            let is_out = mutant!("publish-before-log");
+            let batches = if is_out { &[][..] } else { &group.batches[..] };
             mutant!("half-batch-visible" => {
-                for batch in &group.batches {
+                for batch in batches {
                     crate::mutants::publish_in_steps(self, batch.effect());
                 }
             });
-            let is_published = mutant!("publish-before-log") || mutant!("half-batch-visible");
-            if !is_published {
-                self.publish(group.batches.iter().map(Batch::effect));
-            }
+            let is_out = mutant!("half-batch-visible");
+            let batches = if is_out { &[][..] } else { batches };
+            self.publish(batches.iter().map(Batch::effect));
             let group = queue.groups.pop_front().expect("it is there");
             let last = group.batches.last().expect("a group has a batch").commit.last_lsn;
             if group.durability == Durability::Strict || mutant!("buffered-counted-as-synced") {
@@ -578,23 +579,5 @@ impl<S: Storage> Queue<S> {
 fn tell(ended: Vec<Batch>) {
     for batch in ended {
         batch.outcome.finish(Ok(batch.commit));
-    }
-}
-
-/// Of a group whose own write succeeded beside one that failed.
-fn unknown() -> StorageError {
-    StorageError::new(ErrorKind::Failed, Op::Sync, "log")
-}
-
-/// The same error for a further batch of the group.
-fn copy_of(error: &StorageError) -> StorageError {
-    let copy = StorageError::new(error.kind(), error.op(), error.place());
-    let copy = match error.range() {
-        Some(range) => copy.at(range),
-        None => copy,
-    };
-    match std::error::Error::source(error) {
-        Some(source) => copy.because(source.to_string()),
-        None => copy,
     }
 }

@@ -197,36 +197,39 @@ impl<F: Storage> Files<'_, F> {
 
 /// Brings a keyspace to what the tables say; what is lost of it stays as it was.
 fn take_keyspace<F: SealedFile, T: Storage>(
-    tables: &Tables<F>,
+    found: &Tables<F>,
     entry: &KeyspaceEntry,
-    lost: Vec<LostKeys>,
+    missing_keys: Vec<LostKeys>,
     taker: &mut Taker<'_, T>,
 ) -> Result<Vec<Loss>, SalvageError> {
     let mut last: Option<Vec<u8>> = None;
-    let is_lost = |key: &[u8]| lost.iter().any(|lost| lost.contains(key));
-    let taken = tables.each(entry.id, |key, value| {
+    let mut refused = None;
+    let is_lost = |key: &[u8]| missing_keys.iter().any(|keys| keys.contains(key));
+    let told = found.each(entry.id, |key, value| {
         taker.items += 1;
         let Some(value) = value else { return Ok(()) };
         taker.delete_between(entry.id, last.as_deref(), Some(key), &is_lost)?;
         if !taker.has(entry.id, key, value)? {
-            taker.put(entry.id, key, value)?.expect("its lengths were checked");
+            refused = taker.put(entry.id, key, value)?.err().or(refused);
         }
         last = Some(key.to_vec());
         Ok(())
     });
-    let taken: Result<Result<(), SalvageError>, OpenError> = taken;
-    let loss = |behind, upto, reason| {
+    let of_keys = |behind, upto, reason| {
         Loss::new(Lost::Keys { keyspace: entry.name.clone(), behind, upto }, reason)
     };
-    match taken {
-        Ok(taken) => taken?,
+    match told {
+        Ok(done) => done?,
         // It was read before, and cannot be now.
-        Err(error) => return Ok(vec![loss(last, None, with_causes(&error))]),
+        Err(error) => return Ok(vec![of_keys(last, None, with_causes(&error))]),
     }
     taker.delete_between(entry.id, last.as_deref(), None, &is_lost)?;
-    let losses =
-        lost.into_iter().map(|LostKeys { behind, upto, reason, .. }| loss(behind, upto, reason));
-    Ok(losses.collect())
+    let losses = missing_keys
+        .into_iter()
+        .map(|LostKeys { behind, upto, reason, .. }| of_keys(behind, upto, reason));
+    // Some key or other, that no commit would have let in.
+    let refused = refused.map(|reason| of_keys(None, None, reason.to_owned()));
+    Ok(losses.chain(refused).collect())
 }
 
 /// An owner is as the checkpoint says, or what was lost of it is in doubt.

@@ -149,20 +149,21 @@ impl<F: SealedFile> Tables<F> {
 /// The newest versions in some blocks of a table, in order.
 struct Blocks<F: SealedFile> {
     reader: Arc<TableReader<F>>,
-    blocks: VecDeque<usize>,
+    /// Those that were not read yet.
+    rest: VecDeque<usize>,
     entries: VecDeque<(Vec<u8>, Version)>,
 }
 
 impl<F: SealedFile> Blocks<F> {
     fn new(reader: Arc<TableReader<F>>, blocks: Vec<usize>) -> Result<Self, OpenError> {
-        let mut found = Self { reader, blocks: blocks.into(), entries: VecDeque::new() };
+        let mut found = Self { reader, rest: blocks.into(), entries: VecDeque::new() };
         found.fill()?;
         Ok(found)
     }
 
     fn fill(&mut self) -> Result<(), OpenError> {
         while self.entries.is_empty()
-            && let Some(block) = self.blocks.pop_front()
+            && let Some(block) = self.rest.pop_front()
         {
             self.entries = self.reader.entries_of(block)?.into();
         }

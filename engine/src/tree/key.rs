@@ -28,15 +28,13 @@ pub(crate) fn tree_range(
     keyspace: u32,
     (from, to): (Bound<&[u8]>, Bound<&[u8]>),
 ) -> (Bound<TreeKey>, Bound<TreeKey>) {
-    let from = match from {
-        Bound::Unbounded => Bound::Included(tree_key(keyspace, &[])),
-        from => from.map(|key| tree_key(keyspace, key)),
+    let (first, end) = (tree_key(keyspace, &[]), tree_key(keyspace + 1, &[]));
+    let or = |bound: Bound<&[u8]>, unbounded| match bound {
+        Bound::Included(key) => Bound::Included(tree_key(keyspace, key)),
+        Bound::Excluded(key) => Bound::Excluded(tree_key(keyspace, key)),
+        Bound::Unbounded => unbounded,
     };
-    let to = match to {
-        Bound::Unbounded => Bound::Excluded(tree_key(keyspace + 1, &[])),
-        to => to.map(|key| tree_key(keyspace, key)),
-    };
-    (from, to)
+    (or(from, Bound::Included(first)), or(to, Bound::Excluded(end)))
 }
 
 #[cfg(test)]

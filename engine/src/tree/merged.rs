@@ -47,7 +47,7 @@ impl<C: Cursor> Merged<C> {
                 continue;
             };
             let is_one = matches!(self.which, Which::UpTo(_)) && entry.key == best.key;
-            let is_newer = entry.lsn > best.lsn;
+            let is_newer = entry.lsn > best.lsn && !mutant!("older-version-read");
             if is_one {
                 // The older one is passed over, and what its source has next may come first.
                 let older = if is_newer { best_at } else { at };

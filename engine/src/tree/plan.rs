@@ -17,6 +17,9 @@ pub(crate) const LEVEL_0_TABLES: usize = 4;
 /// A level may be so many times as long as the one above.
 const GROWTH: u64 = 8;
 
+/// Some of the keys.
+pub(crate) type KeyRange<'k> = (Bound<&'k [u8]>, Bound<&'k [u8]>);
+
 /// Tables to be merged into one level.
 pub(crate) struct Job<F: SealedFile> {
     /// Those of the upper level; of level 0 all that there were, the newest first.
@@ -44,7 +47,7 @@ impl<F: SealedFile> Job<F> {
 
     /// Cuts it into at most `most` ranges of keys of about equal length, as far as the tables below
     /// level 0 tell where they could be.
-    pub(crate) fn ranges(&self, most: usize) -> Vec<(Bound<&[u8]>, Bound<&[u8]>)> {
+    pub(crate) fn ranges(&self, most: usize) -> Vec<KeyRange<'_>> {
         let mut firsts: Vec<_> = self.lower.iter().map(|table| table.first_key()).collect();
         if self.lower.is_empty() {
             firsts.extend(self.upper.iter().map(|table| table.first_key()));

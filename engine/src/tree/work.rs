@@ -8,7 +8,7 @@
 use super::handle::{Table, TableEntry};
 use super::levels::{LevelCursor, Levels};
 use super::live::{Flushing, Merging};
-use super::plan::Job;
+use super::plan::{Job, KeyRange};
 use super::write::{Writing, Written};
 use super::{Cursor, Layers, Merged, Retained};
 use crate::checkpoint::read_back;
@@ -32,9 +32,7 @@ const LEVEL_0_TABLES_MAX: usize = 16;
 /// So many memtables' worth of tables are in level 1 before they go further down.
 const LEVEL_1_MEMTABLES: u64 = 4;
 
-type Range<'k> = (Bound<&'k [u8]>, Bound<&'k [u8]>);
-
-const ALL: Range<'static> = (Bound::Unbounded, Bound::Unbounded);
+const ALL: KeyRange<'static> = (Bound::Unbounded, Bound::Unbounded);
 
 /// Whether commits may go on.
 pub(crate) enum Pressure {
@@ -46,8 +44,9 @@ pub(crate) enum Pressure {
     Full(String),
 }
 
-/// What became of tables that were to be written.
-type Tables<S> = (Vec<Arc<Table<<S as Storage>::Sealed>>>, Vec<u64>);
+/// Tables that were written, and the numbers of their files, as far as they are new.
+type Tables<S> = (TableList<S>, Vec<u64>);
+type TableList<S> = Vec<Arc<Table<<S as Storage>::Sealed>>>;
 
 impl<S: Storage> Core<S> {
     /// Whether commits may go on.
@@ -136,6 +135,9 @@ impl<S: Storage> Core<S> {
                 flushing.retry.note_failure(self.clock.now());
                 self.tree.failures.lock().flush = Some(with_causes(&error));
                 self.tree.flush_fails.store(true, Ordering::Relaxed);
+                mutant!("failed-flush-forgets" => {
+                    self.tree.change(|layers| Layers { frozen: Vec::new(), ..layers.clone() });
+                });
                 self.tell_of_tables();
                 return Err(error);
             }
@@ -201,7 +203,7 @@ impl<S: Storage> Core<S> {
         merging: &mut Merging,
         job: &Job<S::Sealed>,
         goes_on: &(dyn Fn() -> bool + Sync),
-    ) -> Result<Option<Vec<Arc<Table<S::Sealed>>>>, CheckpointError> {
+    ) -> Result<Option<TableList<S>>, CheckpointError> {
         let written = if job.is_move() {
             Ok(Some((job.upper.clone(), Vec::new())))
         } else {
@@ -246,7 +248,7 @@ impl<S: Storage> Core<S> {
     ) -> Result<Option<Tables<S>>, CheckpointError> {
         let ranges = job.ranges(self.tree.settings.merge_threads);
         let first_lsn = job.inputs().map(|table| table.first_lsn()).min().unwrap_or_default();
-        let write = |range: Range<'_>| {
+        let write = |range: KeyRange<'_>| {
             let source = self.merged(job, range).map_err(CheckpointError::of_tables)?;
             self.retain_and_write(source, job.is_last, first_lsn, goes_on)
         };
@@ -287,7 +289,7 @@ impl<S: Storage> Core<S> {
     fn merged(
         &self,
         job: &Job<S::Sealed>,
-        range: Range<'_>,
+        range: KeyRange<'_>,
     ) -> Result<Merged<LevelCursor<'_, S>>, OpenError> {
         let cursor = |tables: Vec<_>| {
             let files = self.tree.files(&self.storage);
@@ -313,6 +315,7 @@ impl<S: Storage> Core<S> {
         // In this order: what is dropped behind the first horizon is known to be.
         let horizons = self.tree.snapshots.horizons();
         let keyspaces = self.tree.keyspaces_full();
+        let is_last = is_last || mutant!("deletions-forgotten-early");
         let source = Retained::new(source, horizons, is_last, Some(keyspaces));
         let source = source.map_err(CheckpointError::of_tables)?;
         let numbers = RefCell::new(Vec::new());

@@ -303,9 +303,12 @@ impl<S: Storage> Worker<'_, S> {
                 let call = Call { begun, ended: None, what, is_sure: false };
                 Ok(vec![(call, Some(Lsn::MAX))])
             }
-            Err(CommitError::NoSpace(_) | CommitError::Refused(_) | CommitError::Poisoned) => {
-                Ok(Vec::new())
-            }
+            Err(
+                CommitError::NoSpace(_)
+                | CommitError::MemtableFull { .. }
+                | CommitError::Refused(_)
+                | CommitError::Poisoned,
+            ) => Ok(Vec::new()),
             Err(error) => Err(told(&error)),
         }
     }

@@ -5,11 +5,11 @@
 
 use super::classes::{Classes, HostileClock, read_rule};
 use super::history::{History, Left, Shown};
-use super::model::Model;
+use super::model::{Model, Unlike};
 use super::report::Counts;
 use crate::fault::{FaultStorage, Faults};
 use crate::sim::{SimDisk, SimRng, SimStorage, digest};
-use gannet::{Clock, Config, Damage, Database, Durability, OpenError, SeededChance};
+use gannet::{Clock, Config, Damage, Database, Durability, OpenError, ReadError, SeededChance};
 use std::error::Error;
 use std::sync::Arc;
 
@@ -247,7 +247,21 @@ impl Life {
         {
             return Err(format!("nothing is damaged, and yet: {action}"));
         }
-        let model = Model::of(&db)?;
+        let model = match Model::of(&db) {
+            Ok(model) => model,
+            // Of tables, blocks are verified when they are read.
+            Err(Unlike::Unread(ReadError::Corrupt(found)))
+                if self.is_damaged && found.file.starts_with("table-") =>
+            {
+                self.note(3);
+                return Ok(Some(Opened::Refused));
+            }
+            Err(Unlike::Unread(ReadError::Storage(_))) if self.may_fail => {
+                self.counts.errors += 1;
+                return Ok(None);
+            }
+            Err(unlike) => return Err(unlike.told()),
+        };
         let shown = self.history.settle(&model, left)?;
         self.history.at(db.recovery_report().end_lsn)?;
         self.digest = digest::placed(self.digest, model.digest());
@@ -263,6 +277,9 @@ impl Life {
         };
         config.threads = 1;
         config.segment_bytes = [16 << 10, 16 << 10, 32 << 10, 64 << 10, 1 << 20][self.rng.below(5)];
+        config.memtable_bytes = [16 << 10, 32 << 20][self.rng.below(2)];
+        config.block_bytes = [256, 4096][self.rng.below(2)];
+        config.bloom_bits = [0, 10][self.rng.below(2)];
         config.sync_bytes = [4 << 10, 64 << 10, 16 << 20][self.rng.below(3)];
         config.chance = Arc::new(SeededChance::new(self.rng.next_u64()));
         config.clock = Arc::clone(&self.clock) as Arc<dyn Clock>;

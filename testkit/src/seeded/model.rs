@@ -5,7 +5,7 @@
 
 use crate::sim::{SimRng, digest};
 use gannet::storage::Storage;
-use gannet::{Database, Id, Metric, Params, SearchOptions, WriteBatch};
+use gannet::{Database, Id, Metric, Params, ReadError, SearchOptions, WriteBatch};
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
@@ -29,6 +29,36 @@ pub(super) struct Model {
     keys: [Arc<Keys>; KEYSPACES.len()],
     /// `None` for a collection that was never made.
     rows: [Option<Arc<Rows>>; COLLECTIONS.len()],
+}
+
+/// Why a database does not show what it must.
+#[derive(Debug)]
+pub(super) enum Unlike {
+    /// It shows something else.
+    Wrong(String),
+    /// It cannot be read.
+    Unread(ReadError),
+}
+
+impl Unlike {
+    pub(super) fn told(&self) -> String {
+        match self {
+            Self::Wrong(what) => what.clone(),
+            Self::Unread(error) => super::life::told(error),
+        }
+    }
+}
+
+impl From<String> for Unlike {
+    fn from(what: String) -> Self {
+        Self::Wrong(what)
+    }
+}
+
+impl From<ReadError> for Unlike {
+    fn from(error: ReadError) -> Self {
+        Self::Unread(error)
+    }
 }
 
 /// A batch, the contents after it, and whether the engine must refuse it.
@@ -69,10 +99,11 @@ impl Model {
     /// Everything that `db` shows.
     ///
     /// # Errors
-    /// What cannot be: bytes that nobody wrote, ways of asking that do not agree.
-    pub(super) fn of<S: Storage>(db: &Database<S>) -> Result<Self, String> {
+    /// What cannot be: bytes that nobody wrote, ways of asking that do not agree; what cannot be
+    /// read.
+    pub(super) fn of<S: Storage>(db: &Database<S>) -> Result<Self, Unlike> {
         let mut model = Self::default();
-        if let Some(stamp) = db.get(STAMP, b"stamp").map_err(|error| error.to_string())? {
+        if let Some(stamp) = db.get(STAMP, b"stamp")? {
             let stamp = <[u8; 8]>::try_from(stamp).map_err(|found| format!("stamp {found:?}"))?;
             model.stamp = u64::from_le_bytes(stamp);
         }
@@ -82,20 +113,20 @@ impl Model {
                 keys.insert(key.to_vec(), value.into());
                 ControlFlow::Continue(())
             });
-            scanned.map_err(|error| error.to_string())?;
+            scanned?;
         }
         for (rows, collection) in model.rows.iter_mut().zip(COLLECTIONS) {
             let Some(stats) = db.collection(collection) else { continue };
             let mut found = Rows::new();
             for id in 0..IDS as u64 {
-                let vector = db.get_vector(collection, &Id::Int(id));
-                if let Some(vector) = vector.map_err(|error| error.to_string())? {
+                if let Some(vector) = db.get_vector(collection, &Id::Int(id))? {
                     let vector = Vector::try_from(vector).map_err(|v| format!("vector {v:?}"))?;
                     found.insert(id, vector);
                 }
             }
             if stats.rows != found.len() as u64 {
-                return Err(format!("{collection} has {} rows, {} found", stats.rows, found.len()));
+                let found = found.len();
+                return Err(format!("{collection} has {} rows, {found} found", stats.rows).into());
             }
             *rows = Some(Arc::new(found));
         }
@@ -105,17 +136,18 @@ impl Model {
     /// One question of any kind to a database that must have these contents.
     ///
     /// # Errors
-    /// A wrong answer.
-    pub(super) fn ask<S: Storage>(&self, db: &Database<S>, rng: &mut SimRng) -> Result<(), String> {
+    /// A wrong answer; none, where it cannot be read.
+    pub(super) fn ask<S: Storage>(&self, db: &Database<S>, rng: &mut SimRng) -> Result<(), Unlike> {
         let at = rng.below(KEYSPACES.len());
         let (keyspace, keys) = (KEYSPACES[at], &self.keys[at]);
         match rng.below(4) {
             0 => {
                 let key = key(rng);
-                let found = db.get(keyspace, &key).map_err(|error| error.to_string())?;
+                let found = db.get(keyspace, &key)?;
                 let due = keys.get(&key).map(|value| value.to_vec());
                 if found != due {
-                    return Err(format!("{keyspace} {key:?} is {found:?}, expected {due:?}"));
+                    let found = format!("{keyspace} {key:?} is {found:?}, expected {due:?}");
+                    return Err(found.into());
                 }
             }
             1 => {
@@ -127,11 +159,12 @@ impl Model {
                     found.push(key.to_vec());
                     ControlFlow::Continue(())
                 });
-                scanned.map_err(|error| error.to_string())?;
+                scanned?;
                 let due = keys.range::<[u8], _>(range).map(|(key, _)| key.clone());
                 let due: Vec<_> = due.collect();
                 if found != due {
-                    return Err(format!("{keyspace} {ends:?} has {found:?}, expected {due:?}"));
+                    let found = format!("{keyspace} {ends:?} has {found:?}, expected {due:?}");
+                    return Err(found.into());
                 }
             }
             _ => self.ask_search(db, rng)?,

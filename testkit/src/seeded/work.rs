@@ -2,9 +2,9 @@
 
 use super::classes::write_rule;
 use super::life::{Db, Life, told};
-use super::model::{Draft, Model};
+use super::model::{Draft, Model, Unlike};
 use crate::sim::{SimDisk, SimRng};
-use gannet::{Commit, CommitError, Config, Database, Durability, Phase, restore};
+use gannet::{Commit, CommitError, Config, Database, Durability, Phase, ReadError, restore};
 use gannet_storage::ErrorKind;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -202,7 +202,7 @@ impl Life {
                     self.history.perhaps(after);
                 }
             }
-            CommitError::NoSpace(_) if self.may_fail => {}
+            CommitError::NoSpace(_) | CommitError::MemtableFull { .. } if self.may_fail => {}
             CommitError::Refused(_) | CommitError::Poisoned if self.may_fail => {
                 self.has_failed = true;
             }
@@ -366,7 +366,7 @@ impl Life {
         config.threads = threads;
         let db = Database::open(storage, config);
         let db = db.map_err(|error| format!("{what}: {}", told(&error)))?;
-        let shown = Model::of(&db)?;
+        let shown = Model::of(&db).map_err(|unlike| unlike.told())?;
         if shown != **self.history.seen() {
             return Err(format!("{what}: other contents"));
         }
@@ -377,16 +377,35 @@ impl Life {
         self.doing("asking");
         self.counts.ops += 1;
         let Some(db) = &self.db else { return Ok(()) };
-        self.history.seen().ask(db, &mut self.rng)
+        let answered = self.history.seen().ask(db, &mut self.rng);
+        answered.or_else(|unlike| self.bear(unlike))
+    }
+
+    /// What is not as it should be, if that is no trouble that was made.
+    fn bear(&mut self, unlike: Unlike) -> Result<(), String> {
+        match unlike {
+            Unlike::Unread(ReadError::Corrupt(found))
+                if self.is_damaged && !found.file.is_empty() =>
+            {
+                self.note(3);
+                Ok(())
+            }
+            Unlike::Unread(ReadError::Storage(_)) if self.may_fail => {
+                self.counts.errors += 1;
+                Ok(())
+            }
+            Unlike::Wrong(_) | Unlike::Unread(_) => Err(unlike.told()),
+        }
     }
 
     fn compare_all(&mut self) -> Result<(), String> {
         self.doing("comparing all");
         let Some(db) = &self.db else { return Ok(()) };
-        if Model::of(db)? != **self.history.seen() {
-            return Err("readers see other contents than were acknowledged".to_owned());
+        match Model::of(db) {
+            Ok(shown) if shown == **self.history.seen() => Ok(()),
+            Ok(_) => Err("readers see other contents than were acknowledged".to_owned()),
+            Err(unlike) => self.bear(unlike),
         }
-        Ok(())
     }
 
     pub(super) fn close(&mut self) -> Result<(), String> {

@@ -124,7 +124,7 @@ impl Life<'_> {
                 self.ledger.perhaps(self.tags);
                 Ok(false)
             }
-            Err(CommitError::NoSpace(_)) => Ok(true),
+            Err(CommitError::NoSpace(_) | CommitError::MemtableFull { .. }) => Ok(true),
             Err(CommitError::Refused(_) | CommitError::Poisoned) => Ok(false),
             Err(error) => Err(crate::failure::one_line(&error)),
         }

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use gannet::storage::{DirOptions, Storage};
 use gannet::{
-    AnyStorage, Backend, Config, Database, Durability, Id, Metric, OpenError, Params, SeededChance,
-    WriteBatch,
+    AnyStorage, Backend, Config, Database, Durability, Id, Metric, OpenError, Params, ReadError,
+    SeededChance, WriteBatch,
 };
 
 const KEYSPACE: &str = "torture";
@@ -30,6 +30,20 @@ pub(super) struct Findings {
     pub(super) partial: u64,
     pub(super) revived: u64,
     pub(super) other: Vec<String>,
+    /// What could not be read because it is damaged: then nothing was counted.
+    pub(super) damaged: Option<String>,
+}
+
+impl Findings {
+    /// Something could not be read.
+    fn unread(&mut self, error: &ReadError) {
+        let what = crate::failure::one_line(error);
+        if matches!(error, ReadError::Corrupt(_)) {
+            self.damaged = Some(what);
+        } else {
+            self.other.push(what);
+        }
+    }
 }
 
 /// Batches of one database.
@@ -142,6 +156,9 @@ impl Ledger {
     pub(super) fn check<S: Storage>(&mut self, db: &Database<S>) -> Findings {
         let mut findings = Findings::default();
         let shown = self.shown(db, &mut findings);
+        if findings.damaged.is_some() {
+            return findings;
+        }
         let highest = shown.keys().next_back().copied().unwrap_or(0);
         let acked = self.acked.len() as u64;
         let tags = [&self.acked[..], &self.maybe].concat();
@@ -194,7 +211,7 @@ impl Ledger {
             ControlFlow::Continue(())
         });
         if let Err(error) = scanned {
-            findings.other.push(crate::failure::one_line(&error));
+            findings.unread(&error);
         }
         let Some(rows) = db.collection(COLLECTION).map(|stats| stats.rows) else { return shown };
         let mut found = 0;
@@ -203,7 +220,7 @@ impl Ledger {
             let vector = match db.get_vector(COLLECTION, &Id::Int(number)) {
                 Ok(vector) => vector,
                 Err(error) => {
-                    findings.other.push(crate::failure::one_line(&error));
+                    findings.unread(&error);
                     None
                 }
             };

@@ -39,7 +39,7 @@ pub(super) struct Tally {
 impl Tally {
     /// Takes in what a check found.
     pub(super) fn add(&mut self, findings: &Findings, round: &Round) {
-        let Findings { lost, holes, partial, revived, other } = findings;
+        let Findings { lost, holes, partial, revived, other, damaged } = findings;
         self.lost += lost;
         self.holes += holes;
         self.partial += partial;
@@ -50,7 +50,7 @@ impl Tally {
                 self.tell(count, &format!("{count} {what}"), round);
             }
         }
-        for what in other {
+        for what in other.iter().chain(damaged) {
             self.tell(1, what, round);
         }
     }
