@@ -3,6 +3,8 @@
 //! Keeps what the caller asked for, in order, unchecked. Whether it can be done is `sequence`'s
 //! business, when the batch is committed.
 
+use crate::commit::condition::{Conditions, KeyVersion};
+use crate::damage::Lsn;
 use crate::id::Id;
 use gannet_hnsw::Params;
 use std::ops::Range;
@@ -18,6 +20,7 @@ pub struct WriteBatch {
     bytes: Vec<u8>,
     floats: Vec<f32>,
     is_bulk: bool,
+    conditions: Option<Box<Conditions>>,
 }
 
 /// An operation, its name and data by place in the batch.
@@ -94,6 +97,25 @@ impl WriteBatch {
     pub fn drop_keyspace(&mut self, keyspace: &str) {
         let name = self.name(keyspace);
         self.ops.push(Op::DropKeyspace { name });
+    }
+
+    /// Has the batch done only if the version of a key is this when it is committed: what
+    /// [`Database::get_versioned`](crate::Database::get_versioned) said of it, or 0 for a key that
+    /// is not there. Else the commit ends with [`Conflict`](crate::CommitError::Conflict). Not
+    /// changed by what the batch itself does.
+    pub fn expect_version(&mut self, keyspace: &str, key: &[u8], version: Lsn) {
+        let (keyspace, key) = (keyspace.to_owned(), key.to_vec());
+        let conditions = self.conditions.get_or_insert_default();
+        conditions.versions.push(KeyVersion { keyspace, key, version });
+    }
+
+    /// What must hold for it to be done.
+    pub(crate) fn set_conditions(&mut self, conditions: Conditions) {
+        self.conditions = Some(Box::new(conditions));
+    }
+
+    pub(crate) fn conditions(&self) -> Option<&Conditions> {
+        self.conditions.as_deref()
     }
 
     /// Says whether this is part of a bulk import: one that does not wait while more than

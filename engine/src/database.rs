@@ -23,7 +23,7 @@ use crate::open::{RecoveryReport, recover_database};
 use crate::probe::Probes;
 use crate::root;
 use crate::state::State;
-use crate::sync::{AtomicBool, Condvar, Mutex, Ordering, RwLock};
+use crate::sync::{AtomicBool, AtomicU64, Condvar, Mutex, Ordering, RwLock};
 use crate::tree::Tree;
 use crate::workers::Workers;
 use gannet_hnsw::{Executor, SearchContext};
@@ -73,6 +73,8 @@ pub(crate) struct Core<S: Storage> {
     /// Keyspaces.
     pub(crate) tree: Tree<S::Sealed>,
     pub(crate) file_numbers: FileNumbers,
+    /// Those who have conditions of a batch checked.
+    pub(crate) watchers: AtomicU64,
     /// No thread works for it: see [`Database::tend`].
     pub(crate) is_tended: bool,
     pub(crate) contexts: Mutex<Vec<SearchContext>>,
@@ -140,6 +142,7 @@ impl<S: Storage> Database<S> {
             storage,
             tree,
             file_numbers: FileNumbers::new(recovered.next_file),
+            watchers: AtomicU64::new(0),
             is_tended: config.threads == 1,
             metrics,
             workers,

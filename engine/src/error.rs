@@ -2,7 +2,7 @@
 
 use crate::backend::Backend;
 use crate::config::ConfigError;
-use crate::damage::{Corruption, Newer};
+use crate::damage::{Corruption, Lsn, Newer};
 use crate::id::Id;
 use gannet_hnsw::{Params, ParamsError};
 use gannet_storage::{Error as StorageError, ErrorKind};
@@ -199,6 +199,21 @@ pub enum CommitError {
         /// Why the last table could not be written.
         reason: String,
     },
+    /// A key that the batch depends on is not as it was: its version is another one than was
+    /// expected, or a transaction read it, or a range with it, before it was changed. Nothing of
+    /// the batch was done.
+    #[error("`{keyspace}` was changed by somebody else: {} has version {version}", Id::from(&key[..]))]
+    Conflict {
+        /// The keyspace.
+        keyspace: String,
+        /// The key; empty where the keyspace itself was dropped, or made anew.
+        key: Vec<u8>,
+        /// Its version now, or that of a commit in flight; 0 if it is not there.
+        version: Lsn,
+    },
+    /// What the batch depends on cannot be read. Nothing of the batch was done.
+    #[error("what the commit depends on cannot be read")]
+    Unread(#[from] ReadError),
     /// More than [`max_pending_rows`](crate::Config::max_pending_rows) wait for the graph of a
     /// collection, and it learns none of them: a vector of the collection is damaged. Nothing of
     /// the batch was written; one that does not change the collection goes on.
@@ -212,6 +227,11 @@ pub enum CommitError {
 }
 
 impl CommitError {
+    /// What the reading of tables says.
+    pub(crate) fn of_tables(error: OpenError) -> Self {
+        Self::Unread(error.into())
+    }
+
     /// What a storage error means before anything of a batch was written.
     pub(crate) fn refused(error: StorageError) -> Self {
         if error.kind() == ErrorKind::NoSpace { Self::NoSpace(error) } else { Self::Refused(error) }

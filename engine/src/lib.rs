@@ -96,6 +96,7 @@ mod state;
 mod stats;
 mod sync;
 mod table;
+mod transaction;
 mod tree;
 mod verify;
 mod workers;
@@ -144,6 +145,7 @@ pub use stats::{
     CheckpointStats, CollectionStats, CommitStats, KeyStats, LevelStats, OpeningStats, Stats,
 };
 pub use table::Compression;
+pub use transaction::{TransactOptions, Transaction};
 pub use verify::{Fault, VerifyReport, verify_storage};
 
 /// The keyspace that the command line uses where none is named.

@@ -5,6 +5,7 @@
 //! operations before in the same batch. Writes nothing.
 
 use crate::batch::{Change, WriteBatch};
+use crate::commit::condition::Recent;
 use crate::commit::in_flight::{Fate, InFlight, KeyspaceFate, Made};
 use crate::damage::Lsn;
 use crate::error::{CommitError, ShowParams};
@@ -15,7 +16,7 @@ use crate::limits::{
 };
 use crate::record::Record;
 use crate::state::State;
-use crate::tree::Keyspaces;
+use crate::tree::{Keyspaces, TreeKey, tree_key};
 use gannet_hnsw::{Metric, Params, VectorFault, check_binary, check_finite};
 use std::collections::HashMap;
 use std::ops::Deref;
@@ -50,6 +51,9 @@ struct Draft<'s, V> {
     next_keyspace: u32,
     /// Ids that this batch has changed, by collection number.
     rows: HashMap<(u32, Id), Fate>,
+    before: Lsn,
+    /// Keys, where they are to be noted.
+    written: Option<Vec<(Lsn, TreeKey)>>,
 }
 
 #[derive(Clone)]
@@ -70,7 +74,7 @@ struct DraftCollection {
 /// The first operation that cannot be done, as `CommitError` says; nothing was added.
 pub(crate) fn sequence<V: Deref<Target = [u8]> + Send + Sync>(
     known: &Known<'_, V>,
-    in_flight: &mut InFlight,
+    (in_flight, recent): (&mut InFlight, &mut Recent),
     before: Lsn,
     batch: &WriteBatch,
     mut body: Vec<u8>,
@@ -90,17 +94,22 @@ pub(crate) fn sequence<V: Deref<Target = [u8]> + Send + Sync>(
         next_collection: in_flight.next_collection(state.next_collection),
         next_keyspace: in_flight.next_keyspace(known_keyspaces.next),
         rows: HashMap::new(),
+        before,
+        written: recent.is_on().then(Vec::new),
     };
     for change in batch.changes() {
         draft.take(&change)?;
     }
-    let Draft { out, collections, keyspaces, rows, .. } = draft;
+    let Draft { out, collections, keyspaces, rows, written, .. } = draft;
     let lsn = before + Lsn::from(out.records);
     for DraftCollection { name, id, params, next_row, is_made } in collections {
         in_flight.give_rows(id, next_row);
         if is_made {
             in_flight.add_collection(Made { lsn, name, id, params });
         }
+    }
+    for (lsn, key) in written.into_iter().flatten() {
+        recent.note(lsn, key);
     }
     for (name, number) in keyspaces {
         in_flight.set_keyspace(lsn, name, number);
@@ -267,7 +276,22 @@ impl<V: Deref<Target = [u8]> + Send + Sync> Draft<'_, V> {
     fn emit(&mut self, record: &Record<'_>) -> Result<(), CommitError> {
         record.encode(&mut self.out.body);
         self.out.records += 1;
-        self.out.is_of_keys &= matches!(record, Record::Put { .. } | Record::Delete { .. });
+        let key = match record {
+            Record::Put { keyspace, key, .. } | Record::Delete { keyspace, key } => {
+                Some((*keyspace, *key))
+            }
+            Record::CreateCollection { .. }
+            | Record::Insert { .. }
+            | Record::DeleteRow { .. }
+            | Record::Cut { .. }
+            | Record::CreateKeyspace { .. }
+            | Record::DropKeyspace { .. } => None,
+        };
+        self.out.is_of_keys &= key.is_some();
+        if let (Some(written), Some((keyspace, key))) = (&mut self.written, key) {
+            let lsn = self.before + Lsn::from(self.out.records);
+            written.push((lsn, tree_key(keyspace, key)));
+        }
         check_len("number of records in a batch", self.out.records as usize, BATCH_RECORDS_MAX)?;
         check_len("length of a batch in bytes", self.out.body.len(), BATCH_LEN_BYTES_MAX)
     }

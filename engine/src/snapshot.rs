@@ -55,6 +55,10 @@ impl<S: Storage> Snapshot<'_, S> {
         self.keys.keyspaces().iter().map(|(_, name)| name.to_owned()).collect()
     }
 
+    pub(crate) fn keyspace_number(&self, name: &str) -> Option<u32> {
+        self.keys.keyspaces().number_of(name)
+    }
+
     /// As [`Database::get`].
     ///
     /// # Errors

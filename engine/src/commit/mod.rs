@@ -1,12 +1,13 @@
 //! Commits: a batch in, an acknowledgement out.
 //!
 //! Keeps the order of a commit: sequence (numbers are given, conditions checked against the state
-//! and all batches in flight), log, durability, publish, acknowledge. `in_flight` is what sequenced
-//! batches will change, `queue` the lines they stand in, `alone` the way past them, `publish` how
+//! and all batches in flight), log, durability, publish, acknowledge. `condition` is what a batch
+//! may depend on, `in_flight` what sequenced batches will change, `queue` the lines they stand in, `alone` the way past them, `publish` how
 //! they take effect, `outcome` where a waiter learns how it ended. How a batch becomes records is
 //! `sequence`'s business, where a frame goes the log's.
 
 mod alone;
+pub(crate) mod condition;
 pub(crate) mod exclusive;
 pub(crate) mod in_flight;
 pub(crate) mod outcome;
@@ -24,7 +25,7 @@ use crate::damage::Lsn;
 use crate::database::{Core, Database};
 use crate::error::CommitError;
 use crate::sequence::{Known, Sequenced, sequence};
-use crate::sync::MutexGuard;
+use crate::sync::{MutexGuard, Ordering};
 use crate::tree::Pressure;
 use gannet_hnsw::Params;
 use gannet_storage::Storage;
@@ -99,7 +100,7 @@ impl<S: Storage> Database<S> {
     pub fn submit(&self, batch: WriteBatch) -> Result<Ticket<S>, CommitError> {
         let _guard = self.core.poison_on_panic();
         self.core.wait_for_graphs(&batch)?;
-        let mut queue = self.core.open_queue()?;
+        let mut queue = self.core.open_queue_for(&batch)?;
         let sequenced = self.core.sequence(&mut queue, &batch)?;
         let outcome = queue.push(sequenced, self.core.durability);
         let last_lsn = queue.sequenced;
@@ -165,7 +166,7 @@ impl<S: Storage> Core<S> {
         batch: &WriteBatch,
         durability: Durability,
     ) -> Result<Commit, CommitError> {
-        let mut queue = self.open_queue()?;
+        let mut queue = self.open_queue_for(batch)?;
         let sequenced = self.sequence(&mut queue, batch)?;
         if durability == Durability::Buffered && queue.is_alone(&sequenced) {
             return self.write_alone(&mut queue, sequenced);
@@ -178,6 +179,14 @@ impl<S: Storage> Core<S> {
             drop(queue);
         }
         self.wait(&outcome)
+    }
+
+    /// The queue when it lets a batch in, whose conditions then hold.
+    fn open_queue_for(&self, batch: &WriteBatch) -> Result<MutexGuard<'_, Queue<S>>, CommitError> {
+        match batch.conditions() {
+            Some(conditions) => self.open_queue_if(conditions),
+            None => self.open_queue(),
+        }
     }
 
     /// The queue when it lets a further batch in.
@@ -215,9 +224,12 @@ impl<S: Storage> Core<S> {
     /// Makes a batch what the log takes; it is then in flight.
     fn sequence(&self, queue: &mut Queue<S>, batch: &WriteBatch) -> Result<Sequenced, CommitError> {
         let body = std::mem::take(&mut queue.body);
-        let Queue { in_flight, sequenced, .. } = queue;
+        if self.watchers.load(Ordering::Relaxed) == 0 {
+            queue.recent.end();
+        }
+        let Queue { in_flight, sequenced, recent, .. } = queue;
         let known = Known { state: &self.state.read(), keyspaces: &self.tree.keyspaces() };
-        sequence(&known, in_flight, *sequenced, batch, body)
+        sequence(&known, (in_flight, recent), *sequenced, batch, body)
     }
 
     /// Waits for a batch, and writes groups when called to.

@@ -11,6 +11,7 @@
 //! before it: the kernel may have told of *its* loss to the one that failed.
 
 use crate::checkpoint::schedule::Schedule;
+use crate::commit::condition::Recent;
 use crate::commit::exclusive::Exclusive;
 use crate::commit::in_flight::InFlight;
 use crate::commit::outcome::{Commit, Outcome, copy_of, unknown};
@@ -38,6 +39,8 @@ const GROUPS_MAX: usize = 2;
 pub(crate) struct Queue<S: Storage> {
     pub(crate) writer: Writer<S>,
     pub(crate) in_flight: InFlight,
+    /// Keys that were written last, while anybody has a condition of them checked.
+    pub(crate) recent: Recent,
     /// The last record that has a number.
     pub(crate) sequenced: Lsn,
     /// Of buffered groups that no sync was issued for: bytes, and the time of the first.
@@ -145,6 +148,7 @@ impl<S: Storage> Queue<S> {
         Self {
             writer,
             in_flight: InFlight::default(),
+            recent: Recent::default(),
             sequenced,
             unsynced_bytes: 0,
             unsynced_since: None,
@@ -226,6 +230,7 @@ impl<S: Storage> Queue<S> {
     fn forget(&mut self) {
         if !mutant!("refused-keeps-numbers") {
             self.sequenced = self.writer.log.end().lsn;
+            self.recent.end();
         }
         if !mutant!("refused-stays-in-flight") {
             self.in_flight.clear();

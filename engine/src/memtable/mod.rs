@@ -29,7 +29,6 @@ type Key = SmallVec<[u8; 24]>;
 type Shard = BTreeMap<Key, Slot>;
 
 /// See the module's documentation.
-#[derive(Debug)]
 pub(crate) struct Memtable {
     shards: [RwLock<Shard>; SHARDS],
     /// About what it takes.
@@ -158,6 +157,12 @@ impl Memtable {
 /// About what a version takes, in bytes.
 fn version_len(key_len: usize, value_len: Option<usize>) -> u64 {
     (VERSION_OVERHEAD + key_len + value_len.unwrap_or(0)) as u64
+}
+
+impl std::fmt::Debug for Memtable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Memtable").field("lsns", &self.lsns()).finish_non_exhaustive()
+    }
 }
 
 impl Slot {

@@ -48,6 +48,17 @@ impl<F: SealedFile> Layers<F> {
         self.levels.get(files, (key, hash), upto)
     }
 
+    /// Of these layers, those that have versions of records behind `lsn`.
+    pub(crate) fn changed_since(&self, lsn: Lsn) -> Self {
+        let is_newer =
+            |memtable: &&Arc<Memtable>| memtable.lsns().is_some_and(|(_, last)| last > lsn);
+        Self {
+            active: Arc::clone(&self.active),
+            frozen: self.frozen.iter().filter(is_newer).cloned().collect(),
+            levels: Arc::new(self.levels.changed_since(lsn)),
+        }
+    }
+
     /// The versions in a range: deleted keys too. The bounds are in order, and not of one key that
     /// both leave out; what is `UpTo` is held until the cursor is dropped.
     ///

@@ -68,6 +68,14 @@ impl<F: SealedFile> Levels<F> {
         !self.newest.is_empty() || levels > 1 || has_deletes() || has_dropped()
     }
 
+    /// Of these tables, those that have versions of records behind `lsn`.
+    pub(super) fn changed_since(&self, lsn: Lsn) -> Self {
+        let newer = |level: &Vec<Arc<Table<F>>>| {
+            level.iter().filter(|table| table.entry().last_lsn > lsn).cloned().collect()
+        };
+        Self { newest: newer(&self.newest), sorted: self.sorted.iter().map(newer).collect() }
+    }
+
     /// Opens all tables that are not open.
     ///
     /// # Errors

@@ -19,7 +19,7 @@ mod work;
 mod write;
 
 pub(crate) use handle::TableEntry;
-pub(crate) use key::{split, tree_key, tree_range};
+pub(crate) use key::{TreeKey, split, tree_key, tree_range};
 pub(crate) use keyspaces::Keyspaces;
 pub(crate) use layers::Layers;
 pub(crate) use levels::Levels;

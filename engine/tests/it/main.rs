@@ -39,5 +39,6 @@ mod scanning;
 mod scrub;
 mod searching;
 mod touch;
+mod transactions;
 mod unreadable;
 mod workloads;

@@ -214,6 +214,10 @@ impl Draft {
                 self.batch.put(keyspace, &key, &value);
                 Arc::make_mut(keys).insert(key, value.into());
             }
+            5 if rng.below(8) == 0 => {
+                self.batch.drop_keyspace(keyspace);
+                *keys = Arc::default();
+            }
             5 | 6 => {
                 let key = key(rng);
                 self.batch.delete(keyspace, &key);
