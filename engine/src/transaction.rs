@@ -5,7 +5,7 @@
 
 use crate::batch::WriteBatch;
 use crate::commit::Commit;
-use crate::commit::condition::{Conditions, KeyspaceReads, Reads};
+use crate::commit::condition::{Conditions, KeyspaceReads, Range, Reads};
 use crate::config::Durability;
 use crate::damage::Lsn;
 use crate::database::Database;
@@ -19,9 +19,6 @@ use gannet_storage::Storage;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow};
 use std::time::Duration;
-
-/// Keys that a scan leaves between a bound and where it was ended.
-type Range = (Bound<Vec<u8>>, Bound<Vec<u8>>);
 
 /// A transaction: reads see the database as it was when it began, and what the transaction itself
 /// has written; nobody sees that before it is committed.
@@ -44,7 +41,7 @@ pub struct Transaction<'d, S: Storage> {
 #[derive(Debug, Default)]
 struct OfKeyspace {
     keys: BTreeSet<Vec<u8>>,
-    ranges: Vec<Range>,
+    ranges: Vec<Range<Vec<u8>>>,
     /// `None` deletes the key.
     writes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
 }

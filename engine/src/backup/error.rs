@@ -14,6 +14,9 @@ pub enum BackupError {
         /// It.
         file: String,
     },
+    /// The target has a backup of another database, or one whose root is damaged.
+    #[error("there is something else than a backup of this database")]
+    OtherDatabase,
     /// The database is damaged, or its storage refused.
     #[error("the database cannot be copied")]
     Source(#[source] OpenError),

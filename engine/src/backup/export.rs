@@ -19,8 +19,8 @@ impl<S: Storage> Core<S> {
         if written.is_err() {
             remove_all(to);
         }
-        let Written { files, bytes } = written?;
-        Ok(BackupReport { lsn: frozen.lsn(), checkpoint_lsn: frozen.lsn(), files, bytes })
+        let Written { files, bytes, kept } = written?;
+        Ok(BackupReport { lsn: frozen.lsn(), checkpoint_lsn: frozen.lsn(), files, bytes, kept })
     }
 }
 
@@ -38,7 +38,7 @@ fn write<S: Storage, T: Storage>(
         | CheckpointError::Threads(_)
         | CheckpointError::Poisoned => unreachable!("it reads nothing, and nobody cancels it"),
     })?;
-    let mut written = Written { files: files.0, bytes: files.1 };
+    let mut written = Written { files: files.0, bytes: files.1, kept: 0 };
     let extent = Extent {
         database: frozen.database(),
         checkpoint: (&manifest, Some(file.number)),

@@ -3,11 +3,13 @@
 //! Keeps the order that makes a half of a copy no database: sealed files and the log first, their
 //! names durable, the root last. A copy is the newest checkpoint and the log behind it, ended by a
 //! segment without frames that says where the log ends: of all files of a copy none can be missing
-//! unnoticed. What is pinned meanwhile is in `pin`, how files are copied in `files` and `log`.
+//! unnoticed. What is pinned meanwhile is in `pin`, how files are copied in `files` and `log`, and
+//! how a copy is brought up to date in `incremental`.
 
 mod error;
 mod export;
 mod files;
+mod incremental;
 mod log;
 mod pin;
 
@@ -29,6 +31,7 @@ use error::CopyError;
 use files::copy_sealed;
 use gannet_hnsw::Executor;
 use gannet_storage::{FileName, Storage};
+use incremental::publish;
 use log::{ClosingSegment, copy_log};
 use pin::Pin;
 use std::collections::BTreeSet;
@@ -46,6 +49,8 @@ pub struct BackupReport {
     pub files: u64,
     /// Bytes written.
     pub bytes: u64,
+    /// Files that were there already, by [`Database::backup_incremental`].
+    pub kept: u64,
 }
 
 /// What was restored.
@@ -80,6 +85,8 @@ struct Extent<'m> {
 struct Written {
     files: u64,
     bytes: u64,
+    /// Files that were there.
+    kept: u64,
 }
 
 impl<S: Storage> Database<S> {
@@ -111,9 +118,9 @@ impl<S: Storage> Database<S> {
             end: pin.log_end,
             is_strict: false,
         };
-        let Written { files, bytes } = copy(&self.core.storage, to, &extent)?;
+        let Written { files, bytes, kept } = copy(&self.core.storage, to, &extent)?;
         let checkpoint_lsn = pin.manifest.position.lsn;
-        Ok(BackupReport { lsn: pin.log_end.lsn, checkpoint_lsn, files, bytes })
+        Ok(BackupReport { lsn: pin.log_end.lsn, checkpoint_lsn, files, bytes, kept })
     }
 
     /// Ends the active segment, and keeps what there is then from being removed.
@@ -156,7 +163,7 @@ pub fn restore<S: Storage, T: Storage>(from: &S, to: &T) -> Result<RestoreReport
         end: closing.end,
         is_strict: true,
     };
-    let Written { files, bytes } = copy(from, to, &extent)?;
+    let Written { files, bytes, .. } = copy(from, to, &extent)?;
     let checkpoint_lsn = manifest.position.lsn;
     Ok(RestoreReport { lsn: closing.end.lsn, checkpoint_lsn, files, bytes })
 }
@@ -230,18 +237,7 @@ fn copy_all<S: Storage, T: Storage>(
         written.add(file.len_bytes);
     }
     copy_log(from, to, extent, &mut written)?;
-    let manifest_file = match manifest_number {
-        Some(number) => Some(manifest.write(to, database, number).map_err(CopyError::Target)?),
-        None => None,
-    };
-    if let Some(file) = &manifest_file {
-        written.add(file.len_bytes);
-    }
-    if !mutant!("backup-names-not-synced") {
-        to.sync_dir().map_err(CopyError::Target)?;
-    }
-    root::create_naming(to, database, manifest_file).map_err(CopyError::Target)?;
-    written.add(root::LEN_BYTES);
+    publish(to, database, manifest, manifest_number, &mut written)?;
     Ok(written)
 }
 

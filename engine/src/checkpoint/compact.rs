@@ -25,8 +25,9 @@ impl<S: Storage> Database<S> {
     /// Makes a checkpoint, as [`checkpoint`](Self::checkpoint) does but of live rows alone, reads
     /// every byte of it, and only then removes the checkpoint before and the log that led from it:
     /// they are kept in case the newest is damaged, and there is no such way back until the next
-    /// checkpoint. Reads and commits go on. Dead rows stay where there is no room for the live ones
-    /// a second time.
+    /// checkpoint. All tables of keys become one level, of one version of each key that no snapshot
+    /// needs; log segments begin small again. Reads and commits go on. Dead rows stay where there
+    /// is no room for the live ones a second time.
     ///
     /// `progress` is as that of [`checkpoint`](Self::checkpoint).
     ///
@@ -44,6 +45,8 @@ impl<S: Storage> Database<S> {
         core.checkpoint_merging(Merge::All, progress, &|| Ok(()))?;
         drop(graphs);
         core.drop_older()?;
+        core.exclusive().log.begin_small(&core.storage);
+        core.release_reserve();
         let files_after = core.storage.list()?;
         let bytes = |files: &[FileMeta]| files.iter().map(|m| m.len_bytes).sum();
         let is_gone = |meta: &&FileMeta| files_after.iter().all(|after| after.name != meta.name);

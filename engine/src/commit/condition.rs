@@ -4,7 +4,7 @@
 //! asked, up to the last visible record; then, under the lock, the keys that were written behind
 //! that record, in flight or not. These are noted while anybody is between the two (`Recent`).
 
-use crate::commit::in_flight::InFlight;
+use crate::commit::in_flight::{InFlight, KeyspaceFate};
 use crate::commit::queue::Queue;
 use crate::damage::Lsn;
 use crate::database::Core;
@@ -50,15 +50,18 @@ pub(crate) struct KeyspaceReads {
     pub(crate) name: String,
     pub(crate) number: Option<u32>,
     pub(crate) keys: Vec<Vec<u8>>,
-    pub(crate) ranges: Vec<(Bound<Vec<u8>>, Bound<Vec<u8>>)>,
+    pub(crate) ranges: Vec<Range<Vec<u8>>>,
 }
+
+/// Keys between two bounds.
+pub(crate) type Range<K> = (Bound<K>, Bound<K>);
 
 /// Conditions that hold up to a record, as keys of the tree.
 struct Prepared {
     upto: Lsn,
     /// In order.
     keys: Vec<TreeKey>,
-    ranges: Vec<(Bound<TreeKey>, Bound<TreeKey>)>,
+    ranges: Vec<Range<TreeKey>>,
     /// Keyspaces by the numbers that they have to have still.
     numbers: Vec<(String, Option<u32>)>,
 }
@@ -105,9 +108,7 @@ impl Recent {
 
 impl Prepared {
     fn has(&self, key: &TreeKey) -> bool {
-        let is_in = |(from, to): &(Bound<TreeKey>, Bound<TreeKey>)| {
-            (from.as_ref(), to.as_ref()).contains(key)
-        };
+        let is_in = |(from, to): &Range<TreeKey>| (from.as_ref(), to.as_ref()).contains(key);
         self.keys.binary_search(key).is_ok() || self.ranges.iter().any(is_in)
     }
 }
@@ -212,7 +213,7 @@ impl<S: Storage> Core<S> {
     /// As [`check_keys`](Self::check_keys), of all keys in a range.
     fn check_range(
         &self,
-        (from, to): &(Bound<TreeKey>, Bound<TreeKey>),
+        (from, to): &Range<TreeKey>,
         (lsn, upto): (Lsn, Lsn),
     ) -> Result<(), CommitError> {
         let bounds = (from.as_ref().map(|key| &key[..]), to.as_ref().map(|key| &key[..]));
@@ -259,7 +260,7 @@ impl<S: Storage> Core<S> {
 /// The number that a keyspace will have.
 fn number_of(name: &str, in_flight: &InFlight, known: &Keyspaces) -> Option<u32> {
     let fate = in_flight.keyspace(name);
-    fate.map_or_else(|| known.number_of(name), |fate| fate.number())
+    fate.map_or_else(|| known.number_of(name), KeyspaceFate::number)
 }
 
 /// While there is one, keys are noted once that was begun.

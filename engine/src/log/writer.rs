@@ -277,6 +277,12 @@ impl<S: Storage> LogWriter<S> {
         }
     }
 
+    /// Segments begin small again, as after an opening; the spare goes.
+    pub(crate) fn begin_small(&mut self, storage: &S) {
+        self.remove_spare(storage);
+        self.next_segment_bytes = FIRST_SEGMENT_BYTES.min(self.settings.segment_bytes_max);
+    }
+
     /// Begins a segment with room for a group of `body_len` bytes; returns its length in bytes.
     /// Every frame composed before is durable.
     ///

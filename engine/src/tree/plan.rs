@@ -30,6 +30,8 @@ pub(crate) struct Job<F: SealedFile> {
     pub(crate) target: usize,
     /// Nothing below has any of their keys.
     pub(crate) is_last: bool,
+    /// It is to leave out what is not needed, also where nothing is in the way.
+    writes_anew: bool,
 }
 
 impl<F: SealedFile> Job<F> {
@@ -37,7 +39,7 @@ impl<F: SealedFile> Job<F> {
     pub(crate) fn all(levels: &Levels<F>) -> Self {
         let target = levels.sorted.len().max(1);
         let upper = levels.tables().cloned().collect();
-        Self { upper, lower: Vec::new(), target, is_last: true }
+        Self { upper, lower: Vec::new(), target, is_last: true, writes_anew: true }
     }
 
     /// All tables that are read.
@@ -71,7 +73,8 @@ impl<F: SealedFile> Job<F> {
         upper.sort_by(|a, b| a.first_key().cmp(b.first_key()));
         let follow = upper.windows(2).all(|pair| pair[0].last_key() < pair[1].first_key());
         let has_deletes = upper.iter().any(|table| table.entry().deletes > 0);
-        self.lower.is_empty() && follow && !(self.is_last && has_deletes)
+        let is_free = self.lower.is_empty() && follow;
+        is_free && !self.writes_anew && !(self.is_last && has_deletes)
     }
 }
 
@@ -114,7 +117,7 @@ impl<F: SealedFile> Levels<F> {
         let reach = (Bound::Included(first), Bound::Included(last));
         let mut below = self.sorted.iter().skip(target);
         let is_last = below.all(|level| tables_in(level, reach).next().is_none());
-        Job { upper, lower, target, is_last }
+        Job { upper, lower, target, is_last, writes_anew: false }
     }
 
     /// The levels after a job: its tables are gone, and those that it wrote are there.
@@ -245,6 +248,7 @@ mod tests {
         let levels = Levels { newest: Vec::new(), sorted }.with_newest(table(3, "b", "b"));
         let job = Job::all(&levels);
         assert_eq!((numbers(job.inputs()), job.is_last), (vec![3, 1, 2], true));
+        assert!(!Job::all(&Levels { newest: vec![table(1, "a", "c")], sorted: vec![] }).is_move());
         let after = levels.after(&job, vec![table(4, "a", "c")]);
         assert_eq!((after.sorted.len(), numbers(after.tables())), (2, vec![4]));
         let nothing = levels.after(&job, Vec::new());

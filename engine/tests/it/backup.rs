@@ -1,6 +1,7 @@
 //! Backups taken while the database is written to, and what becomes of them: restored as they are,
 //! damaged, cut short by a crash.
 
+use crate::checkpoints::change;
 use crate::contents::{Contents, checkpoint, config, example, open, params, shown, vector};
 use crate::disk::{Disk, Folder, on_each_disk};
 use gannet::storage::{
@@ -445,4 +446,70 @@ fn a_crash_while_a_backup_is_made_leaves_all_of_it_or_no_database() {
     }
     check(target.kill(), points.len());
     assert!(whole > 0 && none > 50, "{whole} whole, {none} none");
+}
+
+#[test]
+fn an_incremental_backup_copies_what_is_missing_and_no_more() {
+    fn on(disk: &impl Disk) {
+        let mut contents = example(disk);
+        let db = open(disk, 3);
+        checkpoint(&db);
+        let to = MemStorage::new();
+        let first = db.backup_incremental(&to).unwrap();
+        assert_eq!(first.kept, 0);
+        let same = db.backup_incremental(&to).unwrap();
+        assert!(same.kept > 2 && same.bytes < first.bytes / 2, "{first:?}, then {same:?}");
+        for round in 0..4 {
+            db.commit(change(&mut contents, 70 + round)).unwrap();
+            checkpoint(&db);
+            let next = db.backup_incremental(&to).unwrap();
+            assert!(next.kept > 0 && next.lsn > same.lsn, "{next:?}");
+            let restored = MemStorage::new();
+            restore(&to, &restored).unwrap();
+            let restored = Database::open(restored, config(9)).unwrap();
+            assert_eq!(shown(&restored, 200), contents);
+        }
+        // A file of it that has rotted is copied again.
+        let table = to.list().unwrap().into_iter().map(|meta| meta.name);
+        let table = table.filter(|name| name.as_str().starts_with("rows-")).max().unwrap();
+        crate::scrub::flip(&to, &table, 5000);
+        let kept = db.backup_incremental(&to).unwrap().kept;
+        assert_eq!(db.backup_incremental(&to).unwrap().kept, kept + 1);
+        restore(&to, &MemStorage::new()).unwrap();
+        // Nothing of another database is touched.
+        let other = Database::open(MemStorage::new(), config(8)).unwrap();
+        put(&other, &mut Contents::default(), "k", "v").unwrap();
+        let before = to.list().unwrap();
+        assert!(matches!(other.backup_incremental(&to), Err(BackupError::OtherDatabase)));
+        assert_eq!(to.list().unwrap(), before);
+    }
+    on_each_disk!(on);
+}
+
+#[test]
+fn an_incremental_backup_that_ends_anywhere_is_none_or_whole_and_can_be_ended() {
+    let disk = SimDisk::new();
+    let mut contents = example(&disk);
+    let db = open(&disk, 3);
+    for nth in 1.. {
+        let to = FaultStorage::new(MemStorage::new());
+        let first = db.backup_incremental(&to).unwrap();
+        db.commit(change(&mut contents, 70)).unwrap();
+        checkpoint(&db);
+        to.faults().add(Rule::forever(Calls::Writes, nth, Action::Eio));
+        let done = db.backup_incremental(&to);
+        to.faults().clear();
+        let restored = restore(&to, &MemStorage::new());
+        let due = done.as_ref().map_or(first.lsn, |report| report.lsn);
+        assert!(done.is_err() || restored.is_ok(), "{nth}: {restored:?}");
+        assert!(restored.is_err() || restored.is_ok_and(|found| found.lsn == due), "{nth}");
+        if done.is_ok() {
+            assert!(nth > 8, "{nth}");
+            return;
+        }
+        db.backup_incremental(&to).unwrap();
+        let restored = MemStorage::new();
+        restore(&to, &restored).unwrap();
+        assert_eq!(shown(&Database::open(restored, config(9)).unwrap(), 200), contents);
+    }
 }

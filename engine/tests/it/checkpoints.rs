@@ -27,7 +27,7 @@ pub(crate) fn put(key: &str, value: &[u8]) -> WriteBatch {
 }
 
 /// Of every kind of change one, to old keys and rows and to new ones.
-fn change(contents: &mut Contents, round: u64) -> WriteBatch {
+pub(crate) fn change(contents: &mut Contents, round: u64) -> WriteBatch {
     let mut batch = WriteBatch::new();
     contents.put(&mut batch, "a", &format!("{round}"));
     contents.put(&mut batch, &format!("new {round}"), "x");

@@ -17,6 +17,7 @@ mod gathering;
 mod history;
 mod input;
 #[cfg(target_os = "linux")]
+mod keys;
 mod leaks;
 mod lies;
 mod live;

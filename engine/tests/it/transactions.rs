@@ -226,7 +226,7 @@ fn a_transaction_fails_if_what_it_read_was_written_and_only_then() {
             match &done {
                 Ok(_) => assert!(!is_conflict, "case {number}"),
                 Err(CommitError::Conflict { .. }) => {
-                    assert!(is_conflict, "case {number}: {done:?}")
+                    assert!(is_conflict, "case {number}: {done:?}");
                 }
                 Err(error) => panic!("case {number}: {error:?}"),
             }
@@ -339,7 +339,7 @@ fn one_transaction<S: Storage>(
         done.scans.push((from, to, pairs));
     }
     if kind > 0 {
-        let value = (tag % 5 > 0).then(|| tag.to_le_bytes().to_vec());
+        let value = (!tag.is_multiple_of(5)).then(|| tag.to_le_bytes().to_vec());
         match &value {
             Some(value) => tx.put("kv", &keys[3], value),
             None => tx.delete("kv", &keys[3]),
