@@ -1,8 +1,8 @@
 //! A fuzzer for what reads bytes from a disk; and single inputs, given again.
 //!
 //! `cargo run -p gannet-testkit --example fuzz -- TARGET HEX...` gives inputs, as a crash printed
-//! them, to one of the targets graph, codes, files and log; without inputs, those that it begins
-//! with. The fuzzer itself is libFuzzer, with which this is linked where it is built with
+//! them, to one of the targets graph, codes, files, table and log; without inputs, those that it
+//! begins with. The fuzzer itself is libFuzzer, with which this is linked where it is built with
 //! `--cfg fuzz` and coverage, as the step `fuzz` in `.ci/steps` does: its target is the name of the
 //! directory that it keeps inputs in, its first argument.
 

@@ -69,6 +69,11 @@ fn files_of_nobody_are_a_database_or_refused() {
 }
 
 #[test]
+fn tables_of_nobody_are_read_or_refused_and_never_written_from() {
+    check(Target::Table, changed(Target::Table, 12));
+}
+
+#[test]
 fn logs_of_nobody_are_a_database_or_refused() {
     check(Target::Log, changed(Target::Log, 8));
 }

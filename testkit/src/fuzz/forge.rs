@@ -170,6 +170,32 @@ pub(super) fn mend_image(image: &mut [u8]) {
     put(image, HEADER_LEN - 4, &sum.to_le_bytes());
 }
 
+/// Makes the checksums of the blocks of a table match, as far as its index says where they are.
+pub(super) fn mend_blocks(number: u64, table: &mut Sealed) {
+    const BLOCKS_AT: usize = 40;
+    let [blocks, index, _, footer] = &mut table.sections[..] else { return };
+    if footer.len() < BLOCKS_AT + 4 {
+        return;
+    }
+    let count = u32_at(footer, BLOCKS_AT) as usize;
+    if count > index.len() / 16 {
+        return;
+    }
+    let mut start = 0;
+    for block in 0..count {
+        let Ok(end) = usize::try_from(u64_at(index, 8 * (count + block))) else { return };
+        if end > blocks.len() || end < start + 5 {
+            return;
+        }
+        let bytes = &mut blocks[start..end];
+        let (payload, trailer) = bytes.split_at_mut(end - start - 5);
+        let place = (start as u64).to_le_bytes();
+        let sum = crc(&[&number.to_le_bytes(), &place, &trailer[..1], payload]);
+        put(trailer, 1, &sum.to_le_bytes());
+        start = end;
+    }
+}
+
 /// Header of a frame.
 pub(super) const FRAME_LEN: usize = 64;
 

@@ -52,6 +52,7 @@ pub(super) fn config(recovery: RecoveryMode) -> Config {
     config.threads = 1;
     config.segment_bytes = gannet::limits::SEGMENT_BYTES_MIN;
     config.chance = Arc::new(SeededChance::new(1));
+    config.block_bytes = 256;
     config.recovery = recovery;
     config
 }

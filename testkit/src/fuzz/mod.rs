@@ -36,13 +36,15 @@ pub enum Target {
     Codes,
     /// The root and the sealed files of a database: opened, used, and opened again; salvaged.
     Files,
+    /// Blocks, index, filter and footer of the tables of a database, in the same way.
+    Table,
     /// The segments of a log, in the same way.
     Log,
 }
 
 impl Target {
     /// Every target.
-    pub const ALL: [Self; 4] = [Self::Graph, Self::Codes, Self::Files, Self::Log];
+    pub const ALL: [Self; 5] = [Self::Graph, Self::Codes, Self::Files, Self::Table, Self::Log];
 
     /// Tries one input.
     ///
@@ -53,6 +55,7 @@ impl Target {
             Self::Graph => graph::run(input),
             Self::Codes => codes::run(input),
             Self::Files => store::run(input),
+            Self::Table => store::run_tables(input),
             Self::Log => log::run(input),
         }
     }
@@ -64,6 +67,7 @@ impl Target {
             Self::Graph => graph::seeds(),
             Self::Codes => codes::seeds(),
             Self::Files => store::seeds(),
+            Self::Table => store::seeds_of_tables(),
             Self::Log => log::seeds(),
         }
     }
@@ -75,6 +79,7 @@ impl fmt::Display for Target {
             Self::Graph => "graph",
             Self::Codes => "codes",
             Self::Files => "files",
+            Self::Table => "table",
             Self::Log => "log",
         })
     }
@@ -85,6 +90,8 @@ impl FromStr for Target {
 
     fn from_str(name: &str) -> Result<Self, String> {
         let found = Self::ALL.into_iter().find(|target| target.to_string() == name);
-        found.ok_or_else(|| format!("no target {name:?}: there are graph, codes, files and log"))
+        found.ok_or_else(|| {
+            format!("no target {name:?}: there are graph, codes, files, table and log")
+        })
     }
 }

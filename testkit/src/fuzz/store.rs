@@ -2,8 +2,8 @@
 
 use super::edits::Edit;
 use super::forge::{
-    Files, MANIFEST_AT, REFERENCE_LEN, SLOT_LEN, Sealed, Shared, mend_image, mend_slot, put,
-    reference, u64_at,
+    Files, MANIFEST_AT, REFERENCE_LEN, SLOT_LEN, Sealed, Shared, mend_blocks, mend_image,
+    mend_slot, put, reference, u64_at,
 };
 use super::input::Input;
 use super::judge::{IDS, NAMES, config, judge};
@@ -16,6 +16,8 @@ use std::sync::OnceLock;
 /// do not match, and whether the log is not there, which the older checkpoint needs.
 const HAS_BAD_IMAGES: u8 = 1;
 const HAS_NO_LOG: u8 = 2;
+/// Not of inputs: tables alone are edited, and checksums of their blocks match.
+const IS_OF_TABLES: u8 = 128;
 
 /// What an edit of a part beyond the sections is about.
 const HEADER: u8 = 31;
@@ -60,8 +62,8 @@ impl Store {
             vector[usize::from(number)] = f32::from(number);
             batch.insert("cosine", name, &vector);
         }
-        for key in 0..6_u8 {
-            batch.put("keys", &[key; 3], &[key; 40][..usize::from(key) * 8]);
+        for key in 0..60_u8 {
+            batch.put("keys", &[key; 3], &[key; 40][..usize::from(key % 6) * 8]);
         }
         db.commit(batch).expect("commits");
         let checkpoint = || {
@@ -70,6 +72,8 @@ impl Store {
         checkpoint();
         let mut batch = WriteBatch::new();
         batch.delete_row("l2", 7);
+        batch.delete("keys", &[3; 3]);
+        batch.put("keys", &[4; 3], b"again");
         batch.upsert("l2", 9, &[-1.0, -2.0, -3.0]);
         db.commit(batch).expect("commits");
         checkpoint();
@@ -103,9 +107,18 @@ impl Store {
     /// The files after some edits, every checksum right but those that are to be wrong.
     fn forge(&self, flags: u8, edits: &[Edit]) -> Files {
         let mut files = self.files.clone();
+        let is_table = |(name, _): &(FileName, _)| name.as_str().starts_with("table-");
+        let tables: Vec<_> =
+            (0..self.named.len()).filter(|at| is_table(&self.named[*at])).collect();
         let about = |index: usize| {
             let count = self.named.len() + 2;
-            edits.iter().filter(move |edit| usize::from(edit.what) % count == index)
+            let tables = tables.clone();
+            edits.iter().filter(move |edit| {
+                let what = usize::from(edit.what);
+                let is_of_tables = flags & IS_OF_TABLES != 0;
+                let what = if is_of_tables { tables[what % tables.len()] } else { what % count };
+                what == index
+            })
         };
         let mut manifest = Sealed::of(&self.files.0[&self.manifest]);
         for (index, (name, places)) in self.named.iter().enumerate() {
@@ -115,6 +128,10 @@ impl Store {
                     ["graph-", "patch-"].iter().any(|kind| name.as_str().starts_with(kind));
                 if is_of_graph && flags & HAS_BAD_IMAGES == 0 {
                     mend_image(&mut sealed.sections[0]);
+                }
+                if name.as_str().starts_with("table-") && flags & IS_OF_TABLES != 0 {
+                    let reference = reference(name, &self.files.0[name]);
+                    mend_blocks(u64_at(&reference, 0), sealed);
                 }
             });
             for &place in places {
@@ -155,9 +172,28 @@ fn changed<'e>(
 
 pub(super) fn run(input: &[u8]) {
     let mut input = Input::new(input);
-    let flags = input.u8();
+    let flags = input.u8() & !IS_OF_TABLES;
     let files = Store::shared().forge(flags, &Edit::all(&mut input));
     judge(&files, RecoveryMode::Strict);
+}
+
+/// Blocks, index, filter and footer of tables.
+pub(super) fn run_tables(input: &[u8]) {
+    let edits = Edit::all(&mut Input::new(input));
+    judge(&Store::shared().forge(HAS_NO_LOG | IS_OF_TABLES, &edits), RecoveryMode::Strict);
+}
+
+pub(super) fn seeds_of_tables() -> Vec<Vec<u8>> {
+    let mut seeds = Vec::new();
+    for what in 0..2 {
+        for part in 0..4 {
+            for (how, at, value) in [(0, 0, 7), (2, 4, u32::MAX), (3, 8, 3), (6, 1, 3), (5, 40, 1)]
+            {
+                seeds.push(Edit::bytes(what, part, how, at, value));
+            }
+        }
+    }
+    seeds
 }
 
 pub(super) fn seeds() -> Vec<Vec<u8>> {
