@@ -1,21 +1,25 @@
 //! The command line: verbs, options and their defaults, and what the help says.
 //!
-//! Values are checked here as far as they can be without opening anything.
+//! Values are checked here as far as they can be without opening anything. Verbs about keys are in
+//! `keys`.
 
-use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::builder::TypedValueParser;
 use clap::{Args, Parser, Subcommand};
-use gannet::{Backend, CodeChoice, Durability, Metric};
+use gannet::{Backend, CodeChoice, DEFAULT_KEYSPACE, Durability, Metric};
 
 use crate::verbs::torture::Round;
+
+mod keys;
+
+pub(crate) use keys::{CasArgs, DeleteArgs, ExportArgs, GetArgs, PutArgs, ScanArgs, ValueArgs};
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done
-  1  not there (get, delete), faults found (verify, scrub, torture), or something lost (recover);
-     nothing on stdout but that
+  1  not there (get, delete), not that version (cas), faults found (verify, scrub, torture), or
+     something lost (recover); nothing on stdout but that
   2  the command line is wrong
   3  refused or failed; the reason is one line on stderr";
 
@@ -23,7 +27,8 @@ Exit codes:
 #[derive(Debug, Parser)]
 #[command(name = "gannet", version, after_help = EXIT_CODES, after_long_help = EXIT_CODES)]
 pub(crate) struct Cli {
-    /// Print JSON on stdout instead of text for humans: one object; for a vector, an array
+    /// Print JSON on stdout instead of text for humans: one object; for a vector, an array;
+    /// for entries of a scan, an object a line
     #[arg(long, global = true)]
     pub(crate) json: bool,
     #[command(subcommand)]
@@ -34,10 +39,16 @@ pub(crate) struct Cli {
 pub(crate) enum Verb {
     /// Show what Gannet does: import real digits, get killed half way, recover, search
     Demo(DemoArgs),
-    /// Put the rows of a vector file into a collection; their ids are the row numbers
+    /// Put the rows of a vector file into a collection; with --kv, keys and values into a keyspace
     ///
-    /// The database and the collection are created if they are not there. A second import goes on
-    /// after the rows that are there.
+    /// The database and the collection are created if they are not there. Ids of rows are their
+    /// numbers in the file; a second import goes on after the rows that are there.
+    ///
+    /// With --kv each line of a .jsonl file is an object with `key`, or `key_hex` in hexadecimal
+    /// digits, and `value` or `value_hex`. A `value` that is no string is put as its JSON, without
+    /// white space. A .csv file has two columns, key and value, quoted as RFC 4180 has it; a first
+    /// line `key,value` is skipped. At a line that is wrong the import ends: batches before that of
+    /// the line stay.
     Import(ImportArgs),
     /// Search a collection for the nearest rows of each query, and measure
     Search(SearchArgs),
@@ -45,8 +56,20 @@ pub(crate) enum Verb {
     Get(GetArgs),
     /// Set a key to a value; the database is created if it is not there
     Put(PutArgs),
+    /// Set or delete a key if its version is the expected one; print the new version
+    ///
+    /// `get --json` says which version a key has. Exit code 1 says that it has another one; with
+    /// --json that is on stdout, too.
+    Cas(CasArgs),
     /// Delete keys, or with --collection the rows of ids, all of them or none
     Delete(DeleteArgs),
+    /// Print the keys of a range with their values, in order, a tab between
+    ///
+    /// Control characters and bytes that are not UTF-8 are escaped. With --json a line is an object
+    /// with `key` and `value`, or `key_hex` and `value_hex` for what is not UTF-8.
+    Scan(ScanArgs),
+    /// Write the keys of a keyspace with their values as JSON lines, for `import --kv`
+    Export(ExportArgs),
     /// Print what a database holds and what it found when it was opened
     Stats(DatabaseArgs),
     /// Put all rows into their graphs and write the state down, so that opening is quick
@@ -114,6 +137,11 @@ pub(crate) struct BackupArgs {
     /// Directory of the backup, new or empty
     #[arg(long, value_name = "NEW")]
     pub(crate) to: PathBuf,
+    /// Bring the backup there up to date: copy only files that it lacks
+    ///
+    /// Until that has ended there is no backup in the directory; where it fails, run it again.
+    #[arg(long)]
+    pub(crate) incremental: bool,
 }
 
 #[derive(Debug, Args)]
@@ -208,16 +236,28 @@ pub(crate) struct ImportArgs {
     #[command(flatten)]
     pub(crate) database: DatabaseArgs,
     /// Name of the collection
-    #[arg(long, value_name = "NAME")]
-    pub(crate) collection: String,
+    #[arg(long, value_name = "NAME", required_unless_present = "kv")]
+    pub(crate) collection: Option<String>,
     /// Vectors: .npy .fvecs .bvecs .ivecs .fbin .u8bin
-    pub(crate) file: PathBuf,
+    #[arg(required_unless_present = "kv")]
+    pub(crate) file: Option<PathBuf>,
     /// How distances are measured
-    #[arg(long, value_parser = metric())]
-    pub(crate) metric: Metric,
+    #[arg(long, value_parser = metric(), required_unless_present = "kv")]
+    pub(crate) metric: Option<Metric>,
+    /// Put keys and values in place of vectors: .jsonl .csv, or - for JSON lines from stdin
+    #[arg(long, value_name = "FILE", conflicts_with_all = [
+        "collection", "file", "metric", "threads", "m", "ef_construction", "code", "upsert",
+        "print_acks",
+    ])]
+    pub(crate) kv: Option<PathBuf>,
+    /// Name of the keyspace, with --kv
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_KEYSPACE,
+          conflicts_with_all = ["collection", "file", "metric"])]
+    pub(crate) keyspace: String,
     #[command(flatten)]
     pub(crate) commit: CommitArgs,
-    /// Rows a commit; each is acknowledged before the next begins
+    /// Rows or entries a commit, of entries 1 MiB at the most; each is acknowledged before the next
+    /// begins
     #[arg(long, value_name = "ROWS", default_value_t = 1000,
           value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) batch: u32,
@@ -239,6 +279,18 @@ pub(crate) struct ImportArgs {
     /// Print "acked <rows in the collection> <lsn>" after each commit
     #[arg(long)]
     pub(crate) print_acks: bool,
+}
+
+impl ImportArgs {
+    /// The file of vectors, the collection and its metric, where there is no `--kv`.
+    pub(crate) fn vectors(&self) -> (&Path, &str, Metric) {
+        let needed = "the command line is refused without it, unless it has --kv";
+        (
+            self.file.as_deref().expect(needed),
+            self.collection.as_deref().expect(needed),
+            self.metric.expect(needed),
+        )
+    }
 }
 
 #[derive(Debug, Args)]
@@ -307,43 +359,6 @@ pub(crate) struct ProbeArgs {
     pub(crate) queries: u32,
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct GetArgs {
-    #[command(flatten)]
-    pub(crate) database: DatabaseArgs,
-    /// Take KEY as the id of a row in this collection: an integer, or else its bytes
-    #[arg(long, value_name = "NAME")]
-    pub(crate) collection: Option<String>,
-    /// Key of the record, or id of the row
-    pub(crate) key: OsString,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct DeleteArgs {
-    #[command(flatten)]
-    pub(crate) database: DatabaseArgs,
-    #[command(flatten)]
-    pub(crate) commit: CommitArgs,
-    /// Take each KEY as the id of a row in this collection: an integer, or else its bytes
-    #[arg(long, value_name = "NAME")]
-    pub(crate) collection: Option<String>,
-    /// Keys of records, or ids of rows
-    #[arg(value_name = "KEY", required = true)]
-    pub(crate) keys: Vec<OsString>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct PutArgs {
-    #[command(flatten)]
-    pub(crate) database: DatabaseArgs,
-    #[command(flatten)]
-    pub(crate) commit: CommitArgs,
-    /// Key of the record
-    pub(crate) key: OsString,
-    /// Its value
-    pub(crate) value: OsString,
-}
-
 /// Backends that keep anything after the program ends.
 fn backend() -> impl TypedValueParser<Value = Backend> {
     clap::builder::PossibleValuesParser::new(["auto", "std", "uring", "mmap"])
@@ -405,8 +420,8 @@ mod tests {
         for word in ["Exit codes:", "  3  refused or failed"] {
             assert!(help.contains(word), "{word}");
         }
-        let verbs = "demo import search get put delete stats checkpoint compact optimize verify \
-                     scrub backup restore recover torture backends";
+        let verbs = "demo import search get put cas delete scan export stats checkpoint compact \
+                     optimize verify scrub backup restore recover torture backends";
         for verb in verbs.split(' ') {
             assert!(help.contains(&format!("\n  {verb} ")), "{verb}");
         }
@@ -420,7 +435,8 @@ mod tests {
             (args.batch, args.threads, args.m, args.ef_construction),
             (1000, None, None, None)
         );
-        assert_eq!((args.metric, args.database.backend), (Metric::Cosine, Backend::Auto));
+        let vectors = (Path::new("f.npy"), "c", Metric::Cosine);
+        assert_eq!((args.vectors(), args.database.backend), (vectors, Backend::Auto));
         assert_eq!(args.commit.durability, Durability::Strict);
         assert!(!args.print_acks && !cli.json);
     }
@@ -493,6 +509,21 @@ mod tests {
             "torture --dir d --minutes -1",
             "torture --dir d --minutes nan",
             "torture --dir d --round kill",
+            "put --db d k v --value-file f",
+            "cas --db d k v",
+            "cas --db d k --version 1",
+            "cas --db d k v --version -1",
+            "cas --db d k v --version 1 --delete",
+            "cas --db d k --value-file f --version 1 --delete",
+            "get --db d --collection c 1 --keyspace k",
+            "get --db d --collection c 1 --hex",
+            "get --db d --collection c 1 --out f",
+            "delete --db d --collection c 1 --keyspace k",
+            "scan --db d --limit 0",
+            "import --db d --keyspace k --collection c f.npy --metric l2",
+            "import --db d --kv f.csv --collection c",
+            "import --db d --kv f.csv f.npy",
+            "import --db d --kv f.csv --upsert",
         ] {
             let error = parse(line).expect_err(line);
             assert_eq!(error.exit_code(), 2, "{line}");

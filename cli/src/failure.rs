@@ -6,14 +6,15 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use gannet::limits::ID_LEN_BYTES_MAX;
+use gannet::limits::{ID_LEN_BYTES_MAX, VALUE_LEN_BYTES_MAX};
 use gannet::storage::{Error as StorageError, Op};
 use gannet::{
-    BackupError, CheckpointError, CloseError, CommitError, OpenError, ReadError, RestoreError,
+    BackupError, CheckpointError, CloseError, CommitError, Lsn, OpenError, ReadError, RestoreError,
     SalvageError, SearchError,
 };
 use thiserror::Error;
 
+use crate::entries::EntryError;
 use crate::vectors::VectorFileError;
 
 /// The exit codes of the program, as its help lists them.
@@ -36,6 +37,29 @@ impl From<Exit> for ExitCode {
 pub(crate) enum Failure {
     #[error("key {key} is not there")]
     NoKey { key: String },
+    #[error("`{text}` is not hexadecimal digits, two a byte")]
+    Hex { text: String },
+    #[error("key {key} has version {found}, not {expected}{}", if *found == 0 {
+        ": it is not there"
+    } else {
+        ""
+    })]
+    Conflict { key: String, expected: Lsn, found: Lsn },
+    #[error("there is no keyspace `{name}` in {dir}", dir = dir.display())]
+    NoKeyspace { dir: PathBuf, name: String },
+    #[error("{file}: cannot be read", file = file.display())]
+    ValueFile { file: PathBuf, source: io::Error },
+    #[error(
+        "{file}: longer than a value can be, {VALUE_LEN_BYTES_MAX} bytes",
+        file = file.display()
+    )]
+    LongValue { file: PathBuf },
+    #[error("{file}: cannot be written", file = file.display())]
+    OutFile { file: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Entries(#[from] EntryError),
+    #[error("the import ended after {put} entries")]
+    ImportEnded { put: u64, source: Box<Failure> },
     #[error("id {id} is not in collection `{collection}`")]
     NoId { collection: String, id: String },
     #[error("{dir}: {count} faults found", dir = dir.display())]
@@ -134,10 +158,16 @@ impl Failure {
         if violated
             || matches!(
                 self,
-                Self::NoKey { .. } | Self::NoId { .. } | Self::Faults { .. } | Self::Lost { .. }
+                Self::NoKey { .. }
+                    | Self::NoId { .. }
+                    | Self::Conflict { .. }
+                    | Self::Faults { .. }
+                    | Self::Lost { .. }
             )
         {
             Exit::NotThere
+        } else if matches!(self, Self::Hex { .. }) {
+            Exit::Usage
         } else {
             Exit::Failed
         }

@@ -9,6 +9,7 @@
 mod args;
 mod database;
 mod demo;
+mod entries;
 mod failure;
 mod output;
 mod progress;

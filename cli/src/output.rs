@@ -55,8 +55,13 @@ impl Output {
         if io::stdout().is_terminal() { self.bytes(b"\n") } else { Ok(()) }
     }
 
+    /// Whether anybody still reads what is printed, as far as is known.
+    pub(crate) fn is_read(&self) -> bool {
+        !self.reader_left
+    }
+
     /// Writes and flushes, so that a reader has each line when it is true.
-    fn bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         if self.reader_left {
             return Ok(());
         }

@@ -202,7 +202,7 @@ pub enum CommitError {
     /// A key that the batch depends on is not as it was: its version is another one than was
     /// expected, or a transaction read it, or a range with it, before it was changed. Nothing of
     /// the batch was done.
-    #[error("`{keyspace}` was changed by somebody else: {} has version {version}", Id::from(&key[..]))]
+    #[error("`{keyspace}` was changed meanwhile: {} has version {version}", Id::from(&key[..]))]
     Conflict {
         /// The keyspace.
         keyspace: String,

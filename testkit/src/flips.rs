@@ -13,7 +13,7 @@
 //! assert_eq!(report.violations, [""; 0]);
 //! ```
 
-use crate::sim::{SimDisk, Tampered};
+use crate::sim::{SimDisk, SimRng, Tampered};
 use gannet::{
     Config, Database, Id, Metric, OpenError, Params, ReadError, SeededChance, WriteBatch,
 };
@@ -161,9 +161,13 @@ impl Contents {
     }
 
     fn put(&mut self, batch: &mut WriteBatch, number: u64, len: usize) {
-        let (key, fill) = (number.to_le_bytes(), number.to_le_bytes()[0]);
-        batch.put(KEYSPACE, &key, &vec![fill | 1; len]);
-        self.keys.insert(key.to_vec(), vec![fill | 1; len]);
+        let key = number.to_le_bytes();
+        // Nothing that a table could compress: most bytes of a file are those of values.
+        let mut rng = SimRng::new(number << 16 | len as u64);
+        let words = (0..len.div_ceil(8)).flat_map(|_| rng.next_u64().to_le_bytes());
+        let value: Vec<u8> = words.take(len).collect();
+        batch.put(KEYSPACE, &key, &value);
+        self.keys.insert(key.to_vec(), value);
     }
 
     fn upsert(&mut self, batch: &mut WriteBatch, id: u64, number: u8) {

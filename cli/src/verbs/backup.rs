@@ -13,7 +13,8 @@ pub(super) fn run(args: &BackupArgs, out: &mut Output) -> Result<(), Failure> {
     let database = database::open(&args.database, Expect::Existing, None)?;
     let to = AnyStorage::open(args.database.backend, &args.to, &DirOptions::create())
         .map_err(|source| Failure::open(args.to.clone(), source))?;
-    let report = database.backup(&to);
+    let report =
+        if args.incremental { database.backup_incremental(&to) } else { database.backup(&to) };
     let report =
         report.map_err(|source| Failure::Backup { dir: args.database.db.clone(), source })?;
     database.close()?;

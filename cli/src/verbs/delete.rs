@@ -1,16 +1,18 @@
 //! `gannet delete`: keys, or rows of ids, that must be there.
 
-use gannet::{DEFAULT_KEYSPACE, WriteBatch};
+use gannet::WriteBatch;
 
 use super::committed::Committed;
-use super::row_id;
+use super::{key, row_id};
 use crate::args::DeleteArgs;
 use crate::database::{self, Expect};
 use crate::failure::Failure;
 use crate::output::Output;
 
 pub(super) fn run(args: &DeleteArgs, out: &mut Output) -> Result<(), Failure> {
-    let DeleteArgs { database: place, commit, collection, keys } = args;
+    let DeleteArgs { database: place, commit, place_of_keys, collection, keys } = args;
+    let parsed: Vec<_> =
+        keys.iter().map(|text| key::parse(text, place_of_keys.hex)).collect::<Result<_, _>>()?;
     let database = database::open_for_one_commit(place, Expect::Existing, commit.durability)?;
     let mut batch = WriteBatch::new();
     if let Some(collection) = collection {
@@ -23,12 +25,11 @@ pub(super) fn run(args: &DeleteArgs, out: &mut Output) -> Result<(), Failure> {
             batch.delete_row(collection, id);
         }
     } else {
-        for key in keys {
-            let bytes = key.as_encoded_bytes();
-            if database.get(DEFAULT_KEYSPACE, bytes)?.is_none() {
-                return Err(Failure::NoKey { key: key.display().to_string() });
+        for (text, key) in keys.iter().zip(&parsed) {
+            if !database.exists(&place_of_keys.keyspace, key)? {
+                return Err(Failure::NoKey { key: text.display().to_string() });
             }
-            batch.delete(DEFAULT_KEYSPACE, bytes);
+            batch.delete(&place_of_keys.keyspace, key);
         }
     }
     let done = database.commit(batch)?;

@@ -1,45 +1,56 @@
 //! `gannet get`: the value of a key, or the vector of an id, and nothing else on stdout.
 
-use std::ffi::OsStr;
-use std::fmt::Write as _;
-
-use gannet::DEFAULT_KEYSPACE;
+use gannet::Lsn;
 use serde::Serialize;
 
-use super::row_id;
+use super::out_file::OutFile;
+use super::{key, row_id};
 use crate::args::GetArgs;
 use crate::database::{self, Db, Expect};
+use crate::entries::json::Value;
 use crate::failure::Failure;
 use crate::output::Output;
 
-/// A value as JSON: as text where it is UTF-8, else as hexadecimal digits.
 #[derive(Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Value {
-    Value(String),
-    ValueHex(String),
+struct Answer<'a> {
+    #[serde(flatten)]
+    value: Value<'a>,
+    version: Lsn,
+}
+
+/// The answer where the value went to a file.
+#[derive(Serialize)]
+struct Written {
+    bytes: usize,
+    version: Lsn,
 }
 
 pub(super) fn run(args: &GetArgs, out: &mut Output) -> Result<(), Failure> {
+    let key = key::parse(&args.key, args.keys.hex)?;
     let database = database::open(&args.database, Expect::Existing, None)?;
     match &args.collection {
         Some(collection) => vector(&database, args, collection, out)?,
-        None => value(&database, &args.key, out)?,
+        None => value(&database, args, &key, out)?,
     }
     database.close()?;
     Ok(())
 }
 
-fn value(database: &Db, key: &OsStr, out: &mut Output) -> Result<(), Failure> {
-    let found = database.get(DEFAULT_KEYSPACE, key.as_encoded_bytes())?;
-    let bytes = found.ok_or_else(|| Failure::NoKey { key: key.display().to_string() })?;
-    if !out.is_json() {
-        return out.value(&bytes);
+fn value(database: &Db, args: &GetArgs, key: &[u8], out: &mut Output) -> Result<(), Failure> {
+    let found = database.get_versioned(&args.keys.keyspace, key)?;
+    let found = found.ok_or_else(|| Failure::NoKey { key: args.key.display().to_string() })?;
+    let (value, version) = (&found.value, found.version);
+    if let Some(path) = &args.out {
+        let mut file = OutFile::create(path)?;
+        file.write(value)?;
+        file.finish()?;
+        let written = Written { bytes: value.len(), version };
+        return if out.is_json() { out.json_line(&written) } else { Ok(()) };
     }
-    out.json_line(&match String::from_utf8(bytes) {
-        Ok(text) => Value::Value(text),
-        Err(error) => Value::ValueHex(hexadecimal(error.as_bytes())),
-    })
+    if !out.is_json() {
+        return out.value(value);
+    }
+    out.json_line(&Answer { value: Value::new(value, args.keys.hex), version })
 }
 
 fn vector(
@@ -56,12 +67,5 @@ fn vector(
     out.answer(&vector, || {
         let words: Vec<String> = vector.iter().map(f32::to_string).collect();
         words.join(" ")
-    })
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("writing to a string does not fail");
-        text
     })
 }

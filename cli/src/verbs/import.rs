@@ -1,5 +1,7 @@
 //! `gannet import`: the rows of a vector file into a collection, batch after batch.
 //!
+//! With `--kv` it is `import_keys`'s business.
+//!
 //! Ids are the rows' numbers in the file, so that a second import knows where to go on, or which
 //! rows to replace. Memory is bounded by the batch and by what the collection itself takes, never
 //! by the file.
@@ -10,7 +12,7 @@ use gannet::limits::{BATCH_LEN_BYTES_MAX, BATCH_RECORDS_MAX};
 use gannet::{CommitError, Id, Lsn, Params, WriteBatch};
 use serde::Serialize;
 
-use super::checkpoint;
+use super::{checkpoint, import_keys};
 use crate::args::ImportArgs;
 use crate::database::{self, Db, Expect};
 use crate::failure::Failure;
@@ -37,8 +39,12 @@ struct Answer {
 }
 
 pub(super) fn run(args: &ImportArgs, out: &mut Output) -> Result<(), Failure> {
+    if let Some(path) = &args.kv {
+        return import_keys::run(args, path, out);
+    }
     // The file first: one that cannot be read makes no database.
-    let mut file = VectorFile::open(&args.file)?;
+    let (path, ..) = args.vectors();
+    let mut file = VectorFile::open(path)?;
     check_batch(args.batch, &file)?;
     let durability = args.commit.durability;
     let database =
@@ -69,24 +75,25 @@ fn fill(
     out: &mut Output,
 ) -> Result<Answer, Failure> {
     let start = Instant::now();
+    let (_, collection, _) = args.vectors();
     let params = params_of(args, file, database);
-    if database.collection(&args.collection).is_some() {
+    if database.collection(collection).is_some() {
         // Writes nothing: refuses if the parameters are others.
-        database.create_collection(&args.collection, params.clone())?;
+        database.create_collection(collection, params.clone())?;
     }
     let mut acked = |rows: u64, lsn: Lsn| {
         if args.print_acks { out.text(&format!("acked {rows} {lsn}")) } else { Ok(()) }
     };
     let batch = usize::try_from(args.batch).unwrap_or(usize::MAX);
     let known = if args.upsert { Known::Replaced } else { Known::Skipped };
-    let done = import(database, file, (&args.collection, &params), known, batch, &mut acked)?;
+    let done = import(database, file, (collection, &params), known, batch, &mut acked)?;
     let seconds = start.elapsed().as_secs_f64();
     checkpoint::checkpoint(database)?;
     let indexed_seconds = start.elapsed().as_secs_f64();
     Ok(Answer {
         backend: database::backend_name(database),
         durability: database::durability_name(args.commit.durability),
-        rows: database::collection(database, &args.database, &args.collection)?.rows,
+        rows: database::collection(database, &args.database, collection)?.rows,
         imported: done.rows,
         dims: file.dims(),
         batches: done.batches,
@@ -99,7 +106,7 @@ fn fill(
 
 fn text(args: &ImportArgs, answer: &Answer) -> String {
     let Answer { imported, rows, dims, batches, seconds, .. } = answer;
-    let collection = &args.collection;
+    let (_, collection, _) = args.vectors();
     if *imported == 0 {
         return format!("nothing to import: collection `{collection}` has {rows} rows already");
     }
@@ -118,11 +125,12 @@ fn text(args: &ImportArgs, answer: &Answer) -> String {
 
 /// The parameters asked for; where nothing is said, those the collection has or the usual ones.
 fn params_of(args: &ImportArgs, file: &VectorFile, database: &Db) -> Params {
-    let there = database.collection(&args.collection).map(|found| found.params);
-    let usual = there.unwrap_or_else(|| Params::new(file.dims(), args.metric));
+    let (_, collection, metric) = args.vectors();
+    let there = database.collection(collection).map(|found| found.params);
+    let usual = there.unwrap_or_else(|| Params::new(file.dims(), metric));
     Params {
         dims: file.dims(),
-        metric: args.metric,
+        metric,
         m: args.m.unwrap_or(usual.m),
         ef_construction: args.ef_construction.unwrap_or(usual.ef_construction),
         code: args.code.unwrap_or(usual.code),

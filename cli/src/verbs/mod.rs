@@ -3,24 +3,31 @@
 
 mod backends;
 mod backup;
+mod cas;
 pub(crate) mod checkpoint;
 mod committed;
 mod compact;
 mod copied;
 mod delete;
+mod export;
 mod get;
 mod ids;
 pub(crate) mod import;
+mod import_keys;
+mod key;
 mod optimize;
+mod out_file;
 mod probe;
 mod put;
 mod recover;
 mod restore;
 mod row_id;
+mod scan;
 mod scrub;
 pub(crate) mod search;
 mod stats;
 pub(crate) mod torture;
+mod value;
 mod verify;
 
 use crate::args::Verb;
@@ -36,7 +43,10 @@ pub(crate) fn run(verb: Verb, out: &mut Output) -> Result<(), Failure> {
         Verb::Search(args) => search::run(&args, out),
         Verb::Get(args) => get::run(&args, out),
         Verb::Put(args) => put::run(&args, out),
+        Verb::Cas(args) => cas::run(&args, out),
         Verb::Delete(args) => delete::run(&args, out),
+        Verb::Scan(args) => scan::run(&args, out),
+        Verb::Export(args) => export::run(&args, out),
         Verb::Stats(args) => stats::run(&args, out),
         Verb::Checkpoint(args) => checkpoint::run(&args, out),
         Verb::Compact(args) => compact::run(&args, out),

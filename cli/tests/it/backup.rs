@@ -31,6 +31,31 @@ fn a_backup_is_restored_and_answers_like_the_database() {
 }
 
 #[test]
+fn a_backup_is_brought_up_to_date_with_what_it_lacks() {
+    let place = Place::new();
+    let copy = text_of(&place.path("copy"));
+    let backup = || {
+        let args = ["backup", "--db", &place.db, "--to", &copy, "--incremental", "--json"];
+        gannet(&args).json()
+    };
+    gannet(&["put", "--db", &place.db, "k", "v"]).text();
+    gannet(&["checkpoint", "--db", &place.db]).text();
+    let first = backup();
+    gannet(&["put", "--db", &place.db, "l", "w"]).text();
+    let second = backup();
+    assert!(second["lsn"].as_u64() > first["lsn"].as_u64(), "{first}, then {second}");
+    let again = text_of(&place.path("again"));
+    gannet(&["restore", "--from", &copy, "--to", &again]).text();
+    for (key, value) in [("k", b"v"), ("l", b"w")] {
+        assert_eq!(gannet(&["get", "--db", &again, key]).good().stdout, value);
+    }
+    let other = Place::new();
+    gannet(&["put", "--db", &other.db, "k", "v"]).text();
+    gannet(&["backup", "--db", &other.db, "--to", &copy, "--incremental"])
+        .refused(3, &["something else"]);
+}
+
+#[test]
 fn what_is_no_backup_or_no_empty_place_is_refused_in_one_line() {
     let place = Place::new();
     gannet(&["put", "--db", &place.db, "k", "v"]).text();

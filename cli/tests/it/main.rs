@@ -6,6 +6,7 @@
 mod backends;
 mod backup;
 mod demo;
+mod keys;
 mod kill;
 mod living;
 mod program;

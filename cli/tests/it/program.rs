@@ -147,11 +147,17 @@ impl Place {
         gannet(&["stats", "--db", &self.db, "--json"]).json()
     }
 
+    /// `verify` is clean.
+    #[track_caller]
+    pub(crate) fn check_clean(&self) {
+        let report = gannet(&["verify", "--db", &self.db, "--json"]).json();
+        assert_eq!(report["faults"], Value::Array(Vec::new()));
+    }
+
     /// `verify` is clean, and `rows` are in collection `c`.
     #[track_caller]
     pub(crate) fn check_intact(&self, rows: u64) {
-        let report = gannet(&["verify", "--db", &self.db, "--json"]).json();
-        assert_eq!(report["faults"], Value::Array(Vec::new()));
+        self.check_clean();
         assert_eq!(self.stats()["collections"]["c"]["rows"], rows);
     }
 }

@@ -255,10 +255,8 @@ fn values_come_back_as_they_were_put() {
         assert_eq!(gannet(&["put", "--db", db, "--", "-k", "-v"]).text(), "");
         assert_eq!(gannet(&["get", "--db", db, "key"]).text(), "a value");
         assert_eq!(gannet(&["get", "--db", db, "--", "-k"]).text(), "-v");
-        assert_eq!(
-            gannet(&["get", "--db", db, "key", "--json"]).json(),
-            json!({"value": "a value"})
-        );
+        let answer = gannet(&["get", "--db", db, "key", "--json"]).json();
+        assert_eq!(answer["value"], "a value");
         let first =
             gannet(&["put", "--db", db, "key", "", "--json"]).json()["lsn"].as_u64().unwrap();
         assert_eq!(gannet(&["get", "--db", db, "key"]).text(), "", "an empty value is a value");
@@ -287,7 +285,7 @@ fn keys_and_values_may_be_any_bytes() {
             finished(command(&["get", "--db", &place.db]).arg(key).args(more).output().unwrap())
         };
         assert_eq!(get(&[]).good().stdout, b"\x80\xfe");
-        assert_eq!(get(&["--json"]).json(), json!({"value_hex": "80fe"}));
+        assert_eq!(get(&["--json"]).json()["value_hex"], "80fe");
         let mut delete = command(&["delete", "--db", &place.db]);
         finished(delete.arg(key).output().unwrap()).good();
         get(&[]).refused(1, &["\\n"]);

@@ -2,9 +2,9 @@
 //!
 //! Keeps the order of a commit: sequence (numbers are given, conditions checked against the state
 //! and all batches in flight), log, durability, publish, acknowledge. `condition` is what a batch
-//! may depend on, `in_flight` what sequenced batches will change, `queue` the lines they stand in, `alone` the way past them, `publish` how
-//! they take effect, `outcome` where a waiter learns how it ended. How a batch becomes records is
-//! `sequence`'s business, where a frame goes the log's.
+//! may depend on, `in_flight` what sequenced batches will change, `queue` the lines they stand in,
+//! `alone` the way past them, `publish` how they take effect, `outcome` where a waiter learns how
+//! it ended. How a batch becomes records is `sequence`'s business, where a frame goes the log's.
 
 mod alone;
 pub(crate) mod condition;

@@ -10,6 +10,8 @@ use crate::code::Code;
 
 /// Directories that hold nothing of ours, at any depth.
 const SKIPPED: [&str; 2] = [".git", "target"];
+/// A package outside of the workspace, with dependencies that the house would not have.
+const OUTSIDE: &str = "benches/compare";
 
 /// A text file.
 #[derive(Debug)]
@@ -74,7 +76,7 @@ impl Tree {
             let path = if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
             let kind = entry.file_type()?;
             if kind.is_dir() {
-                if !SKIPPED.contains(&name) {
+                if !SKIPPED.contains(&name) && path != OUTSIDE {
                     self.walk(&entry.path(), &path)?;
                 }
             } else if kind.is_file() {
@@ -139,7 +141,9 @@ fn the_walk_finds_the_project_and_skips_what_is_not_ours() {
     let tree = Tree::of_workspace();
     assert!(tree.source("testkit/tests/tidy/tree.rs").is_some(), "this file");
     assert!(tree.rust().count() > 50 && tree.manifests().count() >= 9);
-    let foreign = |path: &String| path.split('/').any(|part| SKIPPED.contains(&part));
+    let foreign = |path: &String| {
+        path.split('/').any(|part| SKIPPED.contains(&part)) || path.starts_with(OUTSIDE)
+    };
     assert!(!tree.places.iter().any(foreign));
     assert!(tree.has("engine/src") && tree.has("") && !tree.has("engine/src/"));
 }
