@@ -1,0 +1,91 @@
+//! Gannet, on plain file I/O: modes are its own durabilities.
+
+use crate::data::{Key, Record, Value};
+use crate::store::{Change, Mode, Open, Result, Session, Store};
+use gannet::storage::DirOptions;
+use gannet::{CommitError, Config, Database, Durability, StdStorage, WriteBatch};
+use std::ops::ControlFlow;
+
+const KEYSPACE: &str = "bench";
+
+pub(crate) struct Gannet {
+    database: Database<StdStorage>,
+    settings: String,
+}
+
+impl Gannet {
+    pub(crate) fn open(open: &Open) -> Result<Self> {
+        let mut config = match open.mode {
+            Mode::None | Mode::Buffered => Config::max_throughput(),
+            Mode::Strict => Config::balanced(),
+        };
+        if open.mode == Mode::None {
+            config.durability = Durability::InMemory;
+        }
+        config.block_cache_bytes = open.cache_bytes.into();
+        if open.is_log_kept {
+            config.checkpoint_bytes = 8 << 30;
+            config.log_bytes_max = 64 << 30;
+            config.memtable_bytes = 8 << 30;
+        }
+        let settings = format!("{:?}", config.durability);
+        // In a folder of its own: what is there has to be its own.
+        let storage = StdStorage::open(&open.dir.join("db"), &DirOptions::create())?;
+        Ok(Self { database: Database::open(storage, config)?, settings })
+    }
+}
+
+impl Store for Gannet {
+    fn settings(&self) -> String {
+        self.settings.clone()
+    }
+
+    fn session(&self) -> Result<Box<dyn Session + '_>> {
+        Ok(Box::new(&self.database))
+    }
+
+    fn sync(&self) -> Result<()> {
+        match self.database.flush() {
+            Ok(()) | Err(CommitError::InMemory) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn compact(self: Box<Self>) -> Result<()> {
+        self.database.compact(&mut |_| ControlFlow::Continue(()))?;
+        Ok(self.database.close()?)
+    }
+}
+
+impl Session for &Database<StdStorage> {
+    fn get(&mut self, key: &Key, see: &mut dyn FnMut(&[u8])) -> Result<bool> {
+        let found = Database::get(self, KEYSPACE, key)?;
+        Ok(found.inspect(|value| see(value)).is_some())
+    }
+
+    fn put(&mut self, key: &Key, value: &Value) -> Result<()> {
+        let mut batch = WriteBatch::new();
+        batch.put(KEYSPACE, key, value);
+        self.commit(batch)?;
+        Ok(())
+    }
+
+    fn put_all(&mut self, records: &[Record]) -> Result<()> {
+        let mut batch = WriteBatch::new();
+        for (key, value) in records {
+            batch.put(KEYSPACE, key, value);
+        }
+        self.commit(batch)?;
+        Ok(())
+    }
+
+    fn cas(&mut self, key: &Key, change: Change<'_>) -> Result<bool> {
+        let Some(found) = self.get_versioned(KEYSPACE, key)? else { return Ok(false) };
+        let value = change(&found.value)?;
+        match Database::cas(self, KEYSPACE, key, found.version, Some(&value)) {
+            Ok(_) => Ok(true),
+            Err(CommitError::Conflict { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
