@@ -1,18 +1,19 @@
 //! Commits, tickets, syncs, checkpoints, rotation and readers.
 
-use crate::{config, iterations};
+use crate::{config, iterations, run};
 use gannet::storage::{MemStorage, Storage};
 use gannet::{CommitError, Database, Durability, WriteBatch};
 use gannet_testkit::fault::{Action, Calls, FaultStorage, Rule};
 use gannet_testkit::sim::{CrashPlan, SimDisk};
+use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::thread;
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
 /// Tries random orders, and such as make a few changes of thread where it matters.
 fn try_orders(test: impl Fn() + Send + Sync + Clone + 'static) {
-    shuttle::check_random(test.clone(), iterations());
-    shuttle::check_pct(test, iterations(), 4);
+    run(RandomScheduler::new(iterations()), test.clone());
+    run(PctScheduler::new(4, iterations()), test);
 }
 
 /// Two keys with the same value.
@@ -192,5 +193,5 @@ fn after_a_failure_nothing_is_acknowledged_and_nobody_waits_for_ever() {
 
 /// As [`try_orders`], for tests that are many.
 fn try_orders_few(test: impl Fn() + Send + Sync + Clone + 'static) {
-    shuttle::check_random(test, 200);
+    run(RandomScheduler::new(200), test);
 }

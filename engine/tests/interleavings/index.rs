@@ -6,7 +6,7 @@
 //! The keeper and the indexer are threads of the scheduler too. They look again after a while for
 //! ever, so that nobody else goes on is a run that is too long.
 
-use crate::iterations;
+use crate::{iterations, run};
 use gannet::storage::{Op, Storage};
 use gannet::{
     Answer, CheckpointReport, CommitError, Config, Database, Durability, Filter, Id, Lsn, Metric,
@@ -14,8 +14,8 @@ use gannet::{
 };
 use gannet_testkit::fault::{Action, Calls, FaultStorage, Rule};
 use gannet_testkit::sim::{SimDisk, SimStorage};
-use shuttle::scheduler::{DfsScheduler, PctScheduler, RandomScheduler, Scheduler};
-use shuttle::{MaxSteps, Runner, thread};
+use shuttle::scheduler::{DfsScheduler, PctScheduler, RandomScheduler};
+use shuttle::thread;
 use std::collections::BTreeMap;
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
@@ -23,15 +23,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 fn config(threads: usize) -> Config {
     crate::config(Durability::Buffered, threads)
-}
-
-fn run(scheduler: impl Scheduler + 'static, test: impl Fn() + Send + Sync + 'static) {
-    let mut config = shuttle::Config::new();
-    // Graphs are built on it.
-    config.stack_size = 512 << 10;
-    // Many times what the longest takes.
-    config.max_steps = MaxSteps::FailAfter(200_000);
-    Runner::new(scheduler, config).run(test);
 }
 
 /// Tries random orders, and such as make a few changes of thread where it matters: one of `share`

@@ -12,6 +12,8 @@ mod commits;
 mod index;
 
 use gannet::{Clock, Config, Durability, SeededChance};
+use shuttle::scheduler::Scheduler;
+use shuttle::{MaxSteps, Runner};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -41,4 +43,13 @@ fn config(durability: Durability, threads: usize) -> Config {
 fn iterations() -> usize {
     let asked = std::env::var("SHUTTLE_ITERATIONS").ok().and_then(|n| n.parse().ok());
     asked.unwrap_or(1000)
+}
+
+fn run(scheduler: impl Scheduler + 'static, test: impl Fn() + Send + Sync + 'static) {
+    let mut config = shuttle::Config::new();
+    // Databases are opened on it, and graphs built.
+    config.stack_size = 512 << 10;
+    // Many times what the longest takes.
+    config.max_steps = MaxSteps::FailAfter(200_000);
+    Runner::new(scheduler, config).run(test);
 }
