@@ -6,7 +6,7 @@
 //! workload) what is tried. `--replay TRAIL` goes to one state, as a violation names it.
 //!
 //! Other campaigns in its place: `--seeded N`, runs of `--ops 500` operations with seeds from
-//! `--seed` on; `--flips BYTES`, every byte of a store of at least that length inverted;
+//! `--seed` on; `--flips BYTES`, every byte of a store with so many bytes of values inverted;
 //! `--matrix N`, every Nth call failing in every way on the simulator and every backend;
 //! `--histories N`, threads and N crashes on each of as many disks as `--rounds` (10 if not given).
 
@@ -173,7 +173,12 @@ fn long_runs(args: &Args) -> ExitCode {
 fn every_flip(args: &Args) -> ExitCode {
     let (seed, threads) = (args.campaign.seed, args.campaign.threads);
     told(|| {
-        let flips = Flips { store_bytes: args.flips, seed, threads, one_in: 1 };
+        let flips = Flips {
+            value_bytes: args.flips.try_into().unwrap_or(usize::MAX),
+            seed,
+            threads,
+            one_in: 1,
+        };
         let mut report = flips::run(&flips);
         let violations = std::mem::take(&mut report.violations);
         (report, violations)

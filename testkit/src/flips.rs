@@ -29,8 +29,8 @@ use std::thread;
 /// Which database, and which of its bytes.
 #[derive(Clone, Debug)]
 pub struct Flips {
-    /// The files are at least this long, all together.
-    pub store_bytes: u64,
+    /// So many bytes of values, at least, are in a table.
+    pub value_bytes: usize,
     /// One byte in so many is tried; 1 for all of them.
     pub one_in: usize,
     /// Of the contents.
@@ -41,7 +41,7 @@ pub struct Flips {
 
 impl Default for Flips {
     fn default() -> Self {
-        Self { store_bytes: 64 << 10, one_in: 1, seed: 1, threads: 1 }
+        Self { value_bytes: 32 << 10, one_in: 1, seed: 1, threads: 1 }
     }
 }
 
@@ -131,6 +131,8 @@ const KEYSPACE: &str = "k";
 const COLLECTION: &str = "c";
 /// No more than that were ever given.
 const IDS: u64 = 16;
+/// Length of a value; a few of them make a block of a table.
+const VALUE_BYTES: usize = 1500;
 
 impl Contents {
     fn of<S: Storage>(db: &Database<S>) -> Result<Self, ReadError> {
@@ -201,13 +203,10 @@ impl Store {
             contents.rows.remove(&4);
         });
         checkpoint();
-        // As long as the store is to be; the next checkpoint shares rows and graph with this one.
-        let mut number = 2;
-        let len = || db.storage().list().expect("listed").iter().map(|m| m.len_bytes).sum::<u64>();
+        // The next checkpoint shares rows and graph with this one.
         commit(&|contents, batch| contents.put(batch, 2, 100));
-        while len() + (24 << 10) < flips.store_bytes {
-            number += 1;
-            commit(&|contents, batch| contents.put(batch, number, 3000));
+        for number in (3..).take(flips.value_bytes.div_ceil(VALUE_BYTES)) {
+            commit(&|contents, batch| contents.put(batch, number, VALUE_BYTES));
         }
         checkpoint();
         commit(&|contents, batch| contents.put(batch, 1, 10));

@@ -2,10 +2,10 @@
 //!
 //! One workload that touches all that is durable: strict and buffered commits, batches in flight,
 //! a new segment and one made ahead, checkpoints, a backup and its restore, closing, killing,
-//! opening in both modes of recovery. It is run for each number N, each way to fail and both ways
-//! to go on, with that call failing; until N is more than the calls there are. Afterwards, without
-//! faults, the database must open with what was acknowledged, take writes and verify. Copies that
-//! were not finished must be no database, or all of one.
+//! cutting the power behind a flush, opening in both modes of recovery. It is run for each number
+//! N, each way to fail and both ways to go on, with that call failing; until N is more than the
+//! calls there are. Afterwards, without faults, the database must open with what was acknowledged,
+//! take writes and verify. Copies that were not finished must be no database, or all of one.
 //!
 //! ```
 //! use gannet_testkit::matrix::{Matrix, run};
@@ -41,6 +41,10 @@ pub trait Place: Sized {
 
     /// Opens the storage.
     fn open(&self) -> Arc<Self::Storage>;
+
+    /// Nobody has the storage open: the power goes, where that can be had, and with it whatever
+    /// no sync has covered.
+    fn cut(&mut self) {}
 }
 
 impl Place for SimDisk {
@@ -52,6 +56,11 @@ impl Place for SimDisk {
 
     fn open(&self) -> Arc<SimStorage> {
         Arc::new(Self::open(self).expect("free"))
+    }
+
+    fn cut(&mut self) {
+        let pending = self.pending();
+        *self = pending.crash(&pending.nothing());
     }
 }
 
@@ -183,6 +192,10 @@ fn one<P: Place>(place: &P, faults: &Faults) -> Result<u64, String> {
     life.open(RecoveryMode::PointInTime)?;
     life.commit(Durability::Strict, 17_000)?;
     life.checkpoint()?;
+    life.commit(Durability::Buffered, 10)?;
+    life.flush()?;
+    life.cut();
+    life.open(RecoveryMode::Strict)?;
     life.commit(Durability::Strict, 10)?;
     life.close()?;
     faults.clear();
@@ -254,6 +267,13 @@ impl<P: Place> Life<'_, P> {
         (self.acked, self.sure, self.has_failed) = (least + found, least + found, false);
         self.db = Some(db);
         Ok(())
+    }
+
+    /// The power goes, and with it what was not durable.
+    fn cut(&mut self) {
+        self.db = None;
+        self.place.cut();
+        self.acked = self.sure;
     }
 
     /// The next batch, and the contents after it.

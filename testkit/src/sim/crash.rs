@@ -96,6 +96,12 @@ impl Pending {
         self.options().iter().fold(1, |product: u128, &of| product.saturating_mul(of.into()))
     }
 
+    /// The crash in which no unit reaches the disk.
+    #[must_use]
+    pub fn nothing(&self) -> CrashChoice {
+        CrashChoice(vec![0; self.units.len()].into())
+    }
+
     /// For each unit, how many ends it has; at least 2.
     pub(super) fn options(&self) -> Vec<u8> {
         self.units.iter().map(|unit| unit.options).collect()
