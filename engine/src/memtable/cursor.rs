@@ -1,11 +1,12 @@
 //! The versions of a memtable in order, either way, while others are added.
 //!
-//! Keeps, of each shard, the next few versions, copied while its lock is held, and merges them.
-//! A version that is added meanwhile may or may not be seen.
+//! Keeps, of each shard, the next few versions, copied while its locks are held, and merges them.
+//! A key that is added meanwhile is not seen; a version of another one may be.
 
-use super::{Key, Memtable, SHARDS, Shard};
+use super::order::KeyOrder;
+use super::shard::{Key, Keyed, Shard};
+use super::{Memtable, SHARDS};
 use crate::damage::Lsn;
-use crate::keys::is_empty_range;
 use crate::table::{Direction, Entry, Order, Which};
 use std::cmp::Ordering;
 use std::collections::VecDeque;
@@ -63,6 +64,7 @@ impl MemtableCursor {
             step: STEP_KEYS_MIN,
             is_done: false,
         };
+        (0..SHARDS).for_each(|shard| memtable.bring_in_order(shard));
         let shards = (0..SHARDS).map(shard).collect();
         let mut cursor = Self { memtable, which, direction, shards, next: None };
         (0..SHARDS).for_each(|shard| cursor.fill(shard));
@@ -88,8 +90,9 @@ impl MemtableCursor {
     fn fill(&mut self, index: usize) {
         let cursor = &mut self.shards[index];
         while cursor.copied.is_empty() && !cursor.is_done {
+            let order = self.memtable.orders[index].read();
             let shard = self.memtable.shards[index].read();
-            cursor.step(&shard, self.which, self.direction);
+            cursor.step((&order, &shard), self.which, self.direction);
         }
     }
 
@@ -116,14 +119,20 @@ impl MemtableCursor {
 }
 
 impl ShardCursor {
-    fn step(&mut self, shard: &Shard, which: Which, direction: Direction) {
-        let bounds = (self.from.as_ref().map(Vec::as_slice), self.to.as_ref().map(Vec::as_slice));
-        let (from, to) = bounds;
-        if is_empty_range(from, to) {
-            self.is_done = true;
-            return;
-        }
-        let mut range = shard.range::<[u8], _>(bounds);
+    fn step(&mut self, (order, shard): (&KeyOrder, &Shard), which: Which, direction: Direction) {
+        let key = |index: u32| &shard.at(index).key[..];
+        let mut range = order.range(
+            |index| match &self.from {
+                Bound::Included(from) => key(index) < &from[..],
+                Bound::Excluded(from) => key(index) <= &from[..],
+                Bound::Unbounded => false,
+            },
+            |index| match &self.to {
+                Bound::Included(to) => key(index) <= &to[..],
+                Bound::Excluded(to) => key(index) < &to[..],
+                Bound::Unbounded => true,
+            },
+        );
         let mut last = None;
         let mut bytes = 0;
         for _ in 0..self.step {
@@ -131,7 +140,7 @@ impl ShardCursor {
                 Direction::Forward => range.next(),
                 Direction::Backward => range.next_back(),
             };
-            let Some((key, newest)) = next else {
+            let Some(Keyed { key, newest }) = next.map(|index| shard.at(index)) else {
                 self.is_done = true;
                 break;
             };

@@ -1,17 +1,19 @@
 //! Which versions somebody may still ask for.
 
 use crate::damage::Lsn;
+use smallvec::SmallVec;
 
 /// The records up to which somebody reads, or will: those of snapshots, and the last one that is
 /// visible. What is behind all of them will be seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Horizons {
     /// In order.
-    lsns: Vec<Lsn>,
+    lsns: SmallVec<[Lsn; 8]>,
 }
 
 impl Horizons {
-    pub(crate) fn new(mut lsns: Vec<Lsn>) -> Self {
+    pub(crate) fn new(lsns: impl IntoIterator<Item = Lsn>) -> Self {
+        let mut lsns: SmallVec<[Lsn; 8]> = lsns.into_iter().collect();
         lsns.sort_unstable();
         lsns.dedup();
         Self { lsns }

@@ -1,12 +1,15 @@
 //! The memtable: the newest versions of keys, in memory, until a table has them.
 //!
-//! Keeps the versions of a key that somebody may still ask for, in order of keys. One thread writes
-//! at a time, many read beside it: keys are spread over shards by their hash, each with its lock
-//! and its own order, which whoever reads in order merges (`cursor`). Which versions may be seen,
-//! and what is older, is left to `tree`.
+//! Keeps the versions of a key that somebody may still ask for. One thread writes at a time, many
+//! read beside it: keys are spread over shards by their hash, each with its lock. Within a shard a
+//! key is found by its hash (`shard`); its order (`order`) is made for whoever reads in order, who
+//! merges those of the shards (`cursor`). Which versions may be seen, and what is older, is left to
+//! `tree`.
 
 mod cursor;
 mod horizons;
+mod order;
+mod shard;
 
 pub(crate) use cursor::MemtableCursor;
 pub(crate) use horizons::Horizons;
@@ -14,23 +17,20 @@ pub(crate) use horizons::Horizons;
 use crate::damage::Lsn;
 use crate::sync::{AtomicU64, Ordering, RwLock};
 use crate::table::{KeyHash, Version};
+use order::KeyOrder;
+use shard::Shard;
 use smallvec::SmallVec;
-use std::collections::BTreeMap;
-use std::collections::btree_map;
 
 /// More make writers and readers meet less often, and whoever reads in order look at more.
 pub(crate) const SHARDS: usize = 16;
-/// About what a version takes beside its key and value: its place in the map, and the allocator's
-/// own.
+/// About what a version takes beside its key and value: its places, and the allocator's own.
 const VERSION_OVERHEAD: usize = 96;
-
-/// A key, where it is short in its place.
-type Key = SmallVec<[u8; 24]>;
-type Shard = BTreeMap<Key, Slot>;
 
 /// See the module's documentation.
 pub(crate) struct Memtable {
     shards: [RwLock<Shard>; SHARDS],
+    /// Of each shard; locked before it.
+    orders: [RwLock<KeyOrder>; SHARDS],
     /// About what it takes.
     bytes: AtomicU64,
     /// The records that it has versions of; 0 for none.
@@ -59,7 +59,8 @@ struct Slot {
 impl Default for Memtable {
     fn default() -> Self {
         Self {
-            shards: std::array::from_fn(|_| RwLock::new(Shard::new())),
+            shards: std::array::from_fn(|_| RwLock::default()),
+            orders: std::array::from_fn(|_| RwLock::default()),
             bytes: AtomicU64::new(0),
             first_lsn: AtomicU64::new(0),
             last_lsn: AtomicU64::new(0),
@@ -78,18 +79,13 @@ impl Memtable {
     ) {
         let slot = Slot { lsn, value: value.map(Into::into), older: None };
         let mut bytes = version_len(key.len(), value.map(<[u8]>::len));
+        let hash = KeyHash::of(key);
         {
-            let mut shard = self.shard(KeyHash::of(key)).write();
-            match shard.entry(Key::from_slice(key)) {
-                btree_map::Entry::Vacant(place) => drop(place.insert(slot)),
-                btree_map::Entry::Occupied(mut place) => {
-                    let newest = place.get_mut();
-                    let before = std::mem::replace(newest, slot);
-                    newest.older = Some(Box::new(before));
-                    let dropped = newest.drop_unneeded(&horizons());
-                    let gone = dropped.into_iter().map(|value| version_len(key.len(), value));
-                    bytes = bytes.wrapping_sub(gone.sum());
-                }
+            let mut shard = self.shard(hash).write();
+            if let Some((before, newest)) = shard.insert(key, hash, slot) {
+                let dropped = newest.add_older(before, &horizons());
+                let gone = dropped.into_iter().map(|value| version_len(key.len(), value));
+                bytes = bytes.wrapping_sub(gone.sum());
             }
         }
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -99,20 +95,24 @@ impl Memtable {
         self.last_lsn.store(lsn, Ordering::Release);
     }
 
-    /// Adds the newest versions of some keys of a shard, in order, each of a record behind all that
-    /// the shard has of its key. What they are newer than is dropped, and counts as if it were not.
-    pub(crate) fn fill<'v>(&self, shard: usize, versions: impl Iterator<Item = NewVersion<'v>>) {
+    /// Adds versions of keys of a shard, with their hashes, each of a record behind all that the
+    /// shard has of its key. What they are newer than is dropped, and counts as if it were not.
+    pub(crate) fn fill<'v>(
+        &self,
+        shard: usize,
+        versions: impl Iterator<Item = (NewVersion<'v>, KeyHash)>,
+    ) {
         let (mut bytes, mut first_lsn, mut last_lsn) = (0, Lsn::MAX, 0);
-        let slot = |NewVersion { key, lsn, value }: NewVersion<'v>| {
+        let mut shard = self.shards[shard].write();
+        for (NewVersion { key, lsn, value }, hash) in versions {
             bytes += version_len(key.len(), value.map(<[u8]>::len));
             (first_lsn, last_lsn) = (first_lsn.min(lsn), last_lsn.max(lsn));
-            (Key::from_slice(key), Slot { lsn, value: value.map(Into::into), older: None })
-        };
-        let mut filled: Shard = versions.map(slot).collect();
+            shard.insert(key, hash, Slot { lsn, value: value.map(Into::into), older: None });
+        }
+        drop(shard);
         if last_lsn == 0 {
             return;
         }
-        self.shards[shard].write().append(&mut filled);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         let lower = |first: u64| Some(if first == 0 { first_lsn } else { first.min(first_lsn) });
         let _ = self.first_lsn.fetch_update(Ordering::Relaxed, Ordering::Relaxed, lower);
@@ -128,7 +128,7 @@ impl Memtable {
         upto: impl FnOnce() -> Lsn,
     ) -> Option<Version> {
         let shard = self.shard(hash).read();
-        let newest = shard.get(key)?;
+        let newest = shard.get(key, hash)?;
         let found = newest.upto(upto())?;
         let value = found.value.as_deref().map(<[u8]>::to_vec);
         Some(Version { lsn: found.lsn, value })
@@ -147,6 +147,15 @@ impl Memtable {
     pub(crate) fn lsns(&self) -> Option<(Lsn, Lsn)> {
         let last = self.last_lsn.load(Ordering::Acquire);
         (last > 0).then(|| (self.first_lsn.load(Ordering::Relaxed), last))
+    }
+
+    /// Has the order of a shard be that of all keys that it has now.
+    fn bring_in_order(&self, shard: usize) {
+        let (order, shard) = (&self.orders[shard], &self.shards[shard]);
+        let wanted = shard.read().len();
+        while order.read().count() < wanted {
+            order.write().take_in(&shard.read());
+        }
     }
 
     fn shard(&self, hash: KeyHash) -> &RwLock<Shard> {
@@ -175,17 +184,18 @@ impl Slot {
         Some(slot)
     }
 
-    /// Drops what nobody can see: a version that is not the newest up to any horizon. The lengths
-    /// of the values that went.
-    fn drop_unneeded(&mut self, horizons: &Horizons) -> Vec<Option<usize>> {
-        let mut dropped = Vec::new();
+    /// Takes in the version before it, with those before that, as far as somebody can see them: as
+    /// the newest up to a horizon. The lengths of the values that went.
+    fn add_older(&mut self, before: Self, horizons: &Horizons) -> SmallVec<[Option<usize>; 1]> {
+        let mut dropped = SmallVec::new();
         let mut slot = self;
-        while let Some(mut older) = slot.older.take() {
+        let mut next = Some(before);
+        while let Some(mut older) = next {
+            next = older.older.take().map(|older| *older);
             if horizons.needs(older.lsn, slot.lsn) {
-                slot = slot.older.insert(older);
+                slot = slot.older.insert(Box::new(older));
             } else {
                 dropped.push(older.value.as_ref().map(|value| value.len()));
-                slot.older = older.older.take();
             }
         }
         dropped

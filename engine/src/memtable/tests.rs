@@ -3,7 +3,7 @@
 use super::*;
 use crate::table::{Direction, Entry, Which};
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -115,4 +115,35 @@ fn an_empty_one_has_nothing() {
     assert!(memtable.is_empty() && memtable.lsns().is_none());
     let all = (Bound::Unbounded, Bound::Unbounded);
     assert!(MemtableCursor::new(memtable, all, Which::All, Direction::Backward).entry().is_none());
+}
+
+#[test]
+fn keys_that_come_while_it_is_read_are_in_their_places_for_the_next_reader() {
+    let memtable = Arc::new(Memtable::default());
+    let mut expected = BTreeSet::new();
+    let mut random = 7_u32;
+    // More than are taken in at a time, and more than stand together, in every shard.
+    for (lsn, keys) in (1..).zip([1, 3, 60_000, 1, 20_000, 5, 0, 50_000]) {
+        for _ in 0..keys {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let key = (random >> 8).to_string().into_bytes();
+            let version = NewVersion { key: &key, lsn, value: Some(b"") };
+            memtable.insert(version, Horizons::default);
+            expected.insert(key);
+        }
+        for direction in [Direction::Forward, Direction::Backward] {
+            let all = (Bound::Unbounded, Bound::Unbounded);
+            let mut cursor =
+                MemtableCursor::new(Arc::clone(&memtable), all, Which::UpTo(lsn), direction);
+            let mut read = Vec::new();
+            while let Some(entry) = cursor.entry() {
+                read.push(entry.key.to_vec());
+                cursor.advance();
+            }
+            if direction == Direction::Backward {
+                read.reverse();
+            }
+            assert!(read.iter().eq(&expected), "{direction:?} after record {lsn}");
+        }
+    }
 }

@@ -1,11 +1,9 @@
 //! Puts and deletes as shards of a memtable: of each key the last word.
 //!
-//! Keeps the way from the order of the log to the order of keys: each shard takes its keys from all
-//! segments and sorts them, by the first bytes in which keys differ. How many threads do that does
-//! not show in what comes out.
+//! Keeps the way from segments to shards: each takes its keys from all segments, in order. How many
+//! threads do that does not show in what comes out.
 
 use crate::damage::Lsn;
-use crate::keys::{common_len, prefix};
 use crate::memtable::{Memtable, NewVersion, SHARDS};
 use crate::table::KeyHash;
 use crate::tree::tree_key;
@@ -20,27 +18,17 @@ pub(crate) struct SegmentKeys {
     bytes: Vec<u8>,
     /// By the shard of the key.
     ops: [Vec<KeyOp>; SHARDS],
-    /// The first key, and how many bytes all begin with like it.
-    first: Option<(usize, usize)>,
 }
 
 /// A segment is shorter than 4 GiB.
 #[derive(Clone, Copy, Debug)]
 struct KeyOp {
     lsn: Lsn,
+    hash: KeyHash,
     start: u32,
     key_len: u32,
     /// Or `DELETED`.
     value_len: u32,
-}
-
-/// An operation as it is sorted: the first bytes in which its key differs from others, then the
-/// record, then where it stands.
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    prefix: u64,
-    segment: u32,
-    op: u32,
 }
 
 impl SegmentKeys {
@@ -48,84 +36,30 @@ impl SegmentKeys {
     pub(crate) fn push(&mut self, keyspace: u32, key: &[u8], value: Option<&[u8]>, lsn: Lsn) {
         let len = |bytes: &[u8]| u32::try_from(bytes.len()).expect("a segment is below 4 GiB");
         let key = tree_key(keyspace, key);
-        self.first = match self.first {
-            None => Some((key.len(), key.len())),
-            Some((first_len, common)) => {
-                Some((first_len, common.min(common_len(&self.bytes[..first_len], &key))))
-            }
-        };
         let start = u32::try_from(self.bytes.len()).expect("a segment is below 4 GiB");
         let value_len = value.map_or(DELETED, len);
-        let op = KeyOp { lsn, start, key_len: len(&key), value_len };
-        self.ops[KeyHash::of(&key).of_many(SHARDS)].push(op);
+        let hash = KeyHash::of(&key);
+        let op = KeyOp { lsn, hash, start, key_len: len(&key), value_len };
+        self.ops[hash.of_many(SHARDS)].push(op);
         self.bytes.extend_from_slice(&key);
         self.bytes.extend_from_slice(value.unwrap_or_default());
     }
 
-    /// The first key, as far as all begin like it; `None` without keys.
-    fn common(&self) -> Option<&[u8]> {
-        self.first.map(|(_, common)| &self.bytes[..common])
-    }
-
-    fn key(&self, op: &KeyOp) -> &[u8] {
-        &self.bytes[op.start as usize..][..op.key_len as usize]
-    }
-
-    fn value(&self, op: &KeyOp) -> Option<&[u8]> {
-        let start = op.start as usize + op.key_len as usize;
-        (op.value_len != DELETED).then(|| &self.bytes[start..][..op.value_len as usize])
+    /// What it does to the keys of a shard, in order, with their hashes.
+    fn of_shard(&self, shard: usize) -> impl Iterator<Item = (NewVersion<'_>, KeyHash)> {
+        self.ops[shard].iter().map(|op| {
+            let (key, rest) = self.bytes[op.start as usize..].split_at(op.key_len as usize);
+            let value = (op.value_len != DELETED).then(|| &rest[..op.value_len as usize]);
+            (NewVersion { key, lsn: op.lsn, value }, op.hash)
+        })
     }
 }
 
 /// Brings what segments, in order, do to keys into a memtable of what was before.
 pub(crate) fn fill(memtable: &Memtable, segments: &[SegmentKeys], executor: &Executor) {
-    let mut commons = segments.iter().filter_map(SegmentKeys::common);
-    let Some(first) = commons.next() else { return };
-    let skip = commons.fold(first.len(), |skip, key| skip.min(common_len(first, key)));
     executor.map(SHARDS, |shard| {
-        let entry = |segment: u32, op: u32| {
-            let keys = &segments[segment as usize];
-            let key = keys.key(&keys.ops[shard][op as usize]);
-            Entry { prefix: prefix(key.get(skip..).unwrap_or_default()), segment, op }
-        };
-        let mut entries = Vec::new();
-        for (segment, keys) in (0..).zip(segments) {
-            let ops = u32::try_from(keys.ops[shard].len()).expect("a segment is below 4 GiB");
-            entries.extend((0..ops).map(|op| entry(segment, op)));
-        }
-        memtable.fill(shard, versions(segments, shard, entries));
+        memtable.fill(shard, segments.iter().flat_map(|keys| keys.of_shard(shard)));
     });
-}
-
-/// The last version of each key, in order.
-fn versions(
-    segments: &[SegmentKeys],
-    shard: usize,
-    mut entries: Vec<Entry>,
-) -> impl Iterator<Item = NewVersion<'_>> {
-    let op_of = move |entry: &Entry| {
-        let keys = &segments[entry.segment as usize];
-        (keys, &keys.ops[shard][entry.op as usize])
-    };
-    let key_of = move |entry: &Entry| {
-        let (keys, op) = op_of(entry);
-        keys.key(op)
-    };
-    let by_key = move |a: &Entry, b: &Entry| {
-        // Keys are only looked up where the numbers do not tell.
-        a.prefix.cmp(&b.prefix).then_with(|| key_of(a).cmp(key_of(b)))
-    };
-    let place = |entry: &Entry| (entry.segment, entry.op);
-    entries.sort_unstable_by(|a, b| by_key(a, b).then_with(|| place(a).cmp(&place(b))));
-    let mut entries = entries.into_iter().peekable();
-    std::iter::from_fn(move || {
-        let mut entry = entries.next()?;
-        while let Some(later) = entries.next_if(|later| by_key(&entry, later).is_eq()) {
-            entry = later;
-        }
-        let (keys, op) = op_of(&entry);
-        Some(NewVersion { key: keys.key(op), lsn: op.lsn, value: keys.value(op) })
-    })
 }
 
 #[cfg(test)]

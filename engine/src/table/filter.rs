@@ -28,12 +28,17 @@ impl KeyHash {
         usize::try_from(place).expect("below the count")
     }
 
+    /// The half of it that [`of_many`](Self::of_many) does not look at.
+    pub(crate) fn lower(self) -> u32 {
+        let [a, b, c, d, ..] = self.0.to_le_bytes();
+        u32::from_le_bytes([a, b, c, d])
+    }
+
     /// The bits in its line, `probes` of them.
     fn bits(self, probes: u8) -> impl Iterator<Item = usize> {
         // The lower half: the upper one chose the line. The step is odd, so that all bits of a line
         // can be reached.
-        let [a, b, c, d, ..] = self.0.to_le_bytes();
-        let mut at = u32::from_le_bytes([a, b, c, d]);
+        let mut at = self.lower();
         let step = at.rotate_left(16) | 1;
         (0..probes).map(move |_| {
             at = at.wrapping_add(step);

@@ -54,8 +54,7 @@ impl Snapshots {
     /// Which versions somebody may still ask for.
     pub(crate) fn horizons(&self) -> Horizons {
         let held = self.held.lock();
-        let lsns = held.keys().copied().chain([self.visible()]);
-        Horizons::new(lsns.collect())
+        Horizons::new(held.keys().copied().chain([self.visible()]))
     }
 }
 

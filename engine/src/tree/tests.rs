@@ -177,7 +177,7 @@ fn each_reader_sees_the_newest_versions_up_to_his_record_either_way() {
 
 #[test]
 fn what_is_written_anew_is_seen_as_before_and_nothing_else_is_kept() {
-    let wide = Horizons::new((1..=400).collect());
+    let wide = Horizons::new(1..=400);
     let bed = Bed::new(&wide);
     for lsns in [vec![400], vec![150, 400], vec![1, 120, 121, 399, 400], vec![100, 300]] {
         let horizons = Horizons::new(lsns.clone());
