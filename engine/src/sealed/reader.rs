@@ -197,6 +197,32 @@ impl<F: SealedFile> SealedReader<F> {
         Ok(self.file.view(section.offset + range.start..section.offset + range.end)?)
     }
 
+    /// Where a range of a section is: the blocks around it in the file, and the range in these.
+    ///
+    /// # Errors
+    /// `Corrupt` if there is no such section, or the range is not inside it and the file.
+    pub(crate) fn blocks_around(
+        &self,
+        id: u32,
+        range: &Range<u64>,
+    ) -> Result<(Range<u64>, Range<usize>), Corruption> {
+        let (_, section) = self.section_with(id, range)?;
+        let (start, end) = (section.offset + range.start, section.offset + range.end);
+        let blocks = start - start % BLOCK..end.next_multiple_of(BLOCK);
+        if blocks.end > self.file.len_bytes() {
+            return Err(self.damage(id, range.start, Damage::Length));
+        }
+        let within = |at: u64| usize::try_from(at - blocks.start).ok();
+        let within = within(start).zip(within(end)).map(|(start, end)| start..end);
+        let within = within.ok_or_else(|| self.damage(id, range.start, Damage::Length))?;
+        Ok((blocks, within))
+    }
+
+    /// The open file.
+    pub(crate) fn file(&self) -> &F {
+        &self.file
+    }
+
     /// A range of a section, to be verified by whoever looks at it. Where views copy nothing this
     /// reads nothing.
     ///

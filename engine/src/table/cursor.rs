@@ -1,7 +1,8 @@
 //! The versions of a table in order, either way.
 //!
-//! Keeps the block that it is in, unpacked, in a view of some that follow.
+//! Keeps the block that it is in, unpacked. Those behind it are read by `ahead`.
 
+use super::ahead::Ahead;
 use super::block::{Block, Unpacked};
 use super::reader::{BlockBytes, TableReader};
 use super::{Direction, Entry, Which};
@@ -11,11 +12,6 @@ use gannet_storage::SealedFile;
 use std::ops::{Bound, Range};
 use std::sync::Arc;
 
-/// The first block is read alone, those behind it together: twice as many bytes each time, up to
-/// this many.
-const READ_BYTES_MAX: u64 = 256 << 10;
-const READ_BYTES_MIN: u64 = 32 << 10;
-
 /// See the module's documentation.
 pub(crate) struct TableCursor<F: SealedFile> {
     table: Arc<TableReader<F>>,
@@ -23,10 +19,8 @@ pub(crate) struct TableCursor<F: SealedFile> {
     direction: Direction,
     from: Bound<Vec<u8>>,
     to: Bound<Vec<u8>>,
-    /// Blocks that were not read yet.
-    blocks: Range<usize>,
-    view: Option<(Range<u64>, F::View)>,
-    read_bytes: u64,
+    /// Blocks that it was not in.
+    blocks: Ahead<F>,
     bytes: Option<BlockBytes<F::View>>,
     unpacked: Unpacked,
     /// Entries of the block that were not looked at yet.
@@ -76,14 +70,12 @@ impl<F: SealedFile> TableCursor<F> {
             Bound::Unbounded => table.blocks(),
         };
         let mut cursor = Self {
+            blocks: Ahead::new(Arc::clone(&table), first..end, direction),
             table,
             which,
             direction,
             from: from.map(<[u8]>::to_vec),
             to: to.map(<[u8]>::to_vec),
-            blocks: first..end,
-            view: None,
-            read_bytes: 0,
             bytes: None,
             unpacked: Unpacked::default(),
             entries: 0..0,
@@ -193,10 +185,9 @@ impl<F: SealedFile> TableCursor<F> {
     /// The next entry of the blocks.
     fn peek(&mut self) -> Result<Option<usize>, OpenError> {
         while self.entries.is_empty() {
-            if self.blocks.is_empty() {
+            if !self.load()? {
                 return Ok(None);
             }
-            self.load()?;
         }
         Ok(match self.direction {
             Direction::Forward => Some(self.entries.start),
@@ -204,23 +195,10 @@ impl<F: SealedFile> TableCursor<F> {
         })
     }
 
-    /// Reads the next block.
-    fn load(&mut self) -> Result<(), OpenError> {
-        let block = match self.direction {
-            Direction::Forward => self.blocks.start,
-            Direction::Backward => self.blocks.end - 1,
-        };
-        let place = self.table.place(block)?;
-        let is_there = |(there, _): &&(Range<u64>, F::View)| {
-            there.start <= place.start && place.end <= there.end
-        };
-        let (there, view) = match self.view.as_ref().filter(is_there) {
-            Some(found) => found.clone(),
-            None => self.read(block, place.clone())?,
-        };
-        let within = |at: u64| usize::try_from(at - there.start).expect("inside a view");
-        let bytes =
-            self.table.block_in(place.start, view, within(place.start)..within(place.end))?;
+    /// Goes to the next block; whether there is one.
+    fn load(&mut self) -> Result<bool, OpenError> {
+        self.bytes = None;
+        let Some((block, bytes)) = self.blocks.next()? else { return Ok(false) };
         if let Some(last) = self.unpacked.len().checked_sub(1) {
             self.last_key.clear();
             self.last_key.extend_from_slice(self.unpacked.key(last));
@@ -240,36 +218,6 @@ impl<F: SealedFile> TableCursor<F> {
             Bound::Unbounded => self.unpacked.len(),
         };
         self.entries = start..end.max(start);
-        match self.direction {
-            Direction::Forward => self.blocks.start += 1,
-            Direction::Backward => self.blocks.end -= 1,
-        }
-        Ok(())
-    }
-
-    /// Reads a block with some that follow it.
-    fn read(
-        &mut self,
-        block: usize,
-        place: Range<u64>,
-    ) -> Result<(Range<u64>, F::View), OpenError> {
-        let mut range = place;
-        let mut more = match self.direction {
-            Direction::Forward => block + 1..self.blocks.end,
-            Direction::Backward => self.blocks.start..block,
-        };
-        while range.end - range.start < self.read_bytes {
-            let next = match self.direction {
-                Direction::Forward => more.next(),
-                Direction::Backward => more.next_back(),
-            };
-            let Some(next) = next else { break };
-            let next = self.table.place(next)?;
-            range = range.start.min(next.start)..range.end.max(next.end);
-        }
-        self.read_bytes = (2 * self.read_bytes).clamp(READ_BYTES_MIN, READ_BYTES_MAX);
-        let view = self.table.view(range.clone())?;
-        self.view = Some((range.clone(), view.clone()));
-        Ok((range, view))
+        Ok(true)
     }
 }

@@ -4,12 +4,14 @@
 //! filter that knows most keys that are not there, and a footer. Which tables there are, and which
 //! of them has the newest version of a key, is left to `tree`.
 
+mod ahead;
 mod block;
 mod cache;
 mod cursor;
 mod filter;
 mod footer;
 mod index;
+mod many;
 mod reader;
 mod writer;
 

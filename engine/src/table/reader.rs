@@ -2,7 +2,7 @@
 //! asked for.
 
 use super::block::{Block, Found, Unpacked};
-use super::cache::BlockCache;
+use super::cache::{BlockCache, BlockPlace};
 use super::filter::{self, KeyHash};
 use super::index::{self, Index};
 use super::{
@@ -12,7 +12,8 @@ use crate::codec::Reader;
 use crate::damage::{Damage, Lsn};
 use crate::error::OpenError;
 use crate::sealed::{FileKind, FileRef, SealedReader, Verified};
-use gannet_storage::{SealedFile, Storage};
+use gannet_storage::{AlignedBuf, SealedFile, Storage};
+use std::num::NonZeroU16;
 use std::ops::{Deref, Range};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -22,13 +23,15 @@ const LZ4_GAIN_MAX: usize = 255;
 
 /// See the module's documentation.
 pub(crate) struct TableReader<F: SealedFile> {
-    sealed: SealedReader<F>,
-    footer: Footer,
+    pub(super) sealed: SealedReader<F>,
+    pub(super) footer: Footer,
     index: OnceLock<Verified<F::View>>,
     filter: OnceLock<Verified<F::View>>,
-    blocks: Arc<BlockCache>,
+    pub(super) blocks: Arc<BlockCache>,
     /// Where views copy nothing: a bit for each block that was verified.
     verified: Option<Box<[AtomicU64]>>,
+    /// No cache of the operating system reads ahead by itself.
+    is_direct: bool,
 }
 
 /// Where tables are read.
@@ -46,11 +49,29 @@ impl<S> Clone for TableFiles<'_, S> {
 
 impl<S> Copy for TableFiles<'_, S> {}
 
+/// Bytes of the file.
+#[derive(Clone, Debug)]
+pub(super) enum FileBytes<V> {
+    View(V),
+    Read(Arc<AlignedBuf>),
+}
+
+impl<V: Deref<Target = [u8]>> Deref for FileBytes<V> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::View(view) => view,
+            Self::Read(buf) => buf,
+        }
+    }
+}
+
 /// The bytes of a block, whole and not compressed.
 #[derive(Clone, Debug)]
-pub(crate) enum BlockBytes<V> {
-    /// As they stand in the file, in a view of it.
-    Stored(V, Range<usize>),
+pub(super) enum BlockBytes<V> {
+    /// As they stand in the file.
+    Stored(FileBytes<V>, Range<usize>),
     Unpacked(Arc<[u8]>),
 }
 
@@ -59,7 +80,7 @@ impl<V: Deref<Target = [u8]>> Deref for BlockBytes<V> {
 
     fn deref(&self) -> &[u8] {
         match self {
-            Self::Stored(view, range) => &view[range.clone()],
+            Self::Stored(bytes, range) => &bytes[range.clone()],
             Self::Unpacked(bytes) => bytes,
         }
     }
@@ -86,9 +107,11 @@ impl<F: SealedFile> TableReader<F> {
         }
         let words = footer.blocks.div_ceil(u64::BITS) as usize;
         let none = || std::iter::repeat_with(AtomicU64::default).take(words).collect();
-        let verified = storage.caps().zero_copy_views.then(none);
+        let caps = storage.caps();
+        let verified = caps.zero_copy_views.then(none);
         let (index, filter) = (OnceLock::new(), OnceLock::new());
-        Ok(Self { sealed, footer, index, filter, blocks: Arc::clone(blocks), verified })
+        let (blocks, is_direct) = (Arc::clone(blocks), caps.direct_io);
+        Ok(Self { sealed, footer, index, filter, blocks, verified, is_direct })
     }
 
     pub(crate) fn footer(&self) -> &Footer {
@@ -108,23 +131,64 @@ impl<F: SealedFile> TableReader<F> {
         if upto < self.footer.first_lsn || !self.may_have(hash)? {
             return Ok(None);
         }
-        let mut block = self.block_of(key)?;
+        self.get_from(self.block_of(key)?, key, upto)
+    }
+
+    /// The newest version of a key up to `upto`, which is in a block or behind it.
+    pub(super) fn get_from(
+        &self,
+        mut block: usize,
+        key: &[u8],
+        upto: Lsn,
+    ) -> Result<Option<Version>, OpenError> {
         while block < self.blocks() {
-            let bytes = self.block(block)?;
-            let parsed = Block::new(&bytes, self.footer.first_lsn);
-            match parsed.and_then(|parsed| parsed.get(key, upto)) {
-                None => return Err(self.damaged(block)),
-                Some(Found::Nothing) => return Ok(None),
-                Some(Found::MaybeNext) => block += 1,
-                Some(Found::Version(lsn, place)) => {
-                    return Ok(Some(Version { lsn, value: place.map(|at| bytes[at].to_vec()) }));
-                }
+            match self.find(block, &self.block(block)?, key, upto)? {
+                Some(answer) => return Ok(answer),
+                None => block += 1,
             }
         }
         Ok(None)
     }
 
-    fn may_have(&self, hash: KeyHash) -> Result<bool, OpenError> {
+    /// What a block says of a key; `None` if the next one may have it.
+    pub(super) fn find(
+        &self,
+        block: usize,
+        bytes: &BlockBytes<F::View>,
+        key: &[u8],
+        upto: Lsn,
+    ) -> Result<Option<Option<Version>>, OpenError> {
+        let parsed = Block::new(bytes, self.footer.first_lsn);
+        match parsed.and_then(|parsed| parsed.get(key, upto)) {
+            None => Err(self.damaged(block)),
+            Some(Found::Nothing) => Ok(Some(None)),
+            Some(Found::MaybeNext) => Ok(None),
+            Some(Found::Version(lsn, place)) => {
+                Ok(Some(Some(Version { lsn, value: place.map(|at| bytes[at].to_vec()) })))
+            }
+        }
+    }
+
+    /// Where a block is in the cache.
+    pub(super) fn key_of(&self, place: &Range<u64>) -> BlockPlace {
+        (self.sealed.ident().number, place.start)
+    }
+
+    /// Keeps a block for whoever asks for it again.
+    pub(super) fn keep(
+        &self,
+        place: &Range<u64>,
+        bytes: BlockBytes<F::View>,
+    ) -> BlockBytes<F::View> {
+        let bytes = match bytes {
+            BlockBytes::Stored(..) => Arc::from(&*bytes),
+            BlockBytes::Unpacked(bytes) => bytes,
+        };
+        self.blocks.insert(self.key_of(place), Arc::clone(&bytes));
+        BlockBytes::Unpacked(bytes)
+    }
+
+    pub(super) fn may_have(&self, hash: KeyHash) -> Result<bool, OpenError> {
         let filter = self.section(FILTER, &self.filter)?;
         Ok(filter::may_have(filter, self.footer.probes, hash))
     }
@@ -151,9 +215,43 @@ impl<F: SealedFile> TableReader<F> {
         place.ok_or_else(|| self.sealed.damage(INDEX, 0, Damage::Field("index")).into())
     }
 
+    /// Whether views copy nothing.
+    pub(super) fn is_mapped(&self) -> bool {
+        self.verified.is_some()
+    }
+
     /// Bytes of blocks, not verified.
-    pub(super) fn view(&self, places: Range<u64>) -> Result<F::View, OpenError> {
-        self.sealed.unverified(BLOCKS, places)
+    pub(super) fn view(&self, places: Range<u64>) -> Result<FileBytes<F::View>, OpenError> {
+        self.sealed.unverified(BLOCKS, places).map(FileBytes::View)
+    }
+
+    /// A hint that bytes of blocks will be read.
+    pub(super) fn prefetch(&self, places: Range<u64>) {
+        if let Ok((around, _)) = self.sealed.blocks_around(BLOCKS, &places) {
+            self.sealed.file().prefetch(around);
+        }
+    }
+
+    /// Where bytes of blocks are in the file.
+    pub(super) fn around(
+        &self,
+        places: &Range<u64>,
+    ) -> Result<(Range<u64>, Range<usize>), OpenError> {
+        Ok(self.sealed.blocks_around(BLOCKS, places)?)
+    }
+
+    /// A queue of up to `depth` reads; `None` where views copy nothing.
+    pub(super) fn queue(&self, depth: NonZeroU16) -> Result<Option<F::Queue>, OpenError> {
+        if self.is_mapped() {
+            return Ok(None);
+        }
+        Ok(Some(self.sealed.file().queue(depth)?))
+    }
+
+    /// How many reads of a queue are worth to be in flight: up to `most` where nobody else reads
+    /// ahead.
+    pub(super) fn reads_ahead(&self, most: NonZeroU16) -> NonZeroU16 {
+        if self.is_direct { most } else { NonZeroU16::MIN }
     }
 
     fn index(&self) -> Result<Index<'_>, OpenError> {
@@ -177,7 +275,7 @@ impl<F: SealedFile> TableReader<F> {
 
     /// A block, its checksum verified, once where views copy nothing: other blocks are kept for
     /// whoever asks for them again.
-    fn block(&self, block: usize) -> Result<BlockBytes<F::View>, OpenError> {
+    pub(super) fn block(&self, block: usize) -> Result<BlockBytes<F::View>, OpenError> {
         let place = self.place(block)?;
         let bit = 1 << (block % 64);
         let verified = self.verified.as_ref().map(|verified| &verified[block / 64]);
@@ -186,8 +284,7 @@ impl<F: SealedFile> TableReader<F> {
             let payload = 0..view.len() - TRAILER_LEN_BYTES;
             return Ok(BlockBytes::Stored(view, payload));
         }
-        let key = (self.sealed.ident().number, place.start);
-        if let Some(kept) = self.blocks.get(key) {
+        if let Some(kept) = self.blocks.get(self.key_of(&place)) {
             return Ok(BlockBytes::Unpacked(kept));
         }
         let view = self.view(place.clone())?;
@@ -197,24 +294,19 @@ impl<F: SealedFile> TableReader<F> {
             verified.fetch_or(bit, Ordering::Relaxed);
             return Ok(bytes);
         }
-        let bytes = match bytes {
-            BlockBytes::Stored(..) => Arc::from(&*bytes),
-            BlockBytes::Unpacked(bytes) => bytes,
-        };
-        self.blocks.insert(key, Arc::clone(&bytes));
-        Ok(BlockBytes::Unpacked(bytes))
+        Ok(self.keep(&place, bytes))
     }
 
-    /// The block in a range of a view, which stands at byte `at` of all blocks, its checksum
-    /// verified.
+    /// The block in a range of bytes of the file, which stands at byte `at` of all blocks, its
+    /// checksum verified.
     pub(super) fn block_in(
         &self,
         at: u64,
-        view: F::View,
+        bytes: FileBytes<F::View>,
         range: Range<usize>,
     ) -> Result<BlockBytes<F::View>, OpenError> {
         let damaged = |damage| OpenError::from(self.sealed.damage(BLOCKS, at, damage));
-        let parts = view[range.clone()].split_last_chunk::<4>();
+        let parts = bytes[range.clone()].split_last_chunk::<4>();
         let parts = parts.and_then(|(rest, crc)| Some((rest.split_last()?, crc)));
         let ((codec, payload), crc) = parts.ok_or_else(|| damaged(Damage::Length))?;
         let expected = block_crc(self.sealed.ident().number, at, *codec, payload);
@@ -222,7 +314,7 @@ impl<F: SealedFile> TableReader<F> {
             return Err(damaged(Damage::Checksum));
         }
         match *codec {
-            STORED => Ok(BlockBytes::Stored(view, range.start..range.end - TRAILER_LEN_BYTES)),
+            STORED => Ok(BlockBytes::Stored(bytes, range.start..range.end - TRAILER_LEN_BYTES)),
             LZ4 => {
                 let unpacked = unpack(payload).ok_or_else(|| damaged(Damage::Field("block")))?;
                 Ok(BlockBytes::Unpacked(unpacked))

@@ -48,6 +48,34 @@ impl<F: SealedFile> Layers<F> {
         self.levels.get(files, (key, hash), upto)
     }
 
+    /// As [`get`](Self::get), of each of the keys, in their order; what is `upto` is held.
+    ///
+    /// # Errors
+    /// Damage; `Storage`.
+    pub(crate) fn get_many<S: Storage<Sealed = F>>(
+        &self,
+        files: TableFiles<'_, S>,
+        keys: &[impl AsRef<[u8]>],
+        upto: Lsn,
+    ) -> Result<Vec<Option<Version>>, OpenError> {
+        let memtables: Vec<_> = std::iter::once(&self.active).chain(&self.frozen).collect();
+        let mut found = Vec::with_capacity(keys.len());
+        let (mut others, mut places) = (Vec::new(), Vec::new());
+        for (place, key) in keys.iter().enumerate() {
+            let (key, hash) = (key.as_ref(), KeyHash::of(key.as_ref()));
+            let answer = memtables.iter().find_map(|memtable| memtable.get(key, hash, || upto));
+            if answer.is_none() {
+                others.push((key, hash));
+                places.push(place);
+            }
+            found.push(answer);
+        }
+        for (place, answer) in places.into_iter().zip(self.levels.get_many(files, &others, upto)?) {
+            found[place] = answer;
+        }
+        Ok(found)
+    }
+
     /// Of these layers, those that have versions of records behind `lsn`.
     pub(crate) fn changed_since(&self, lsn: Lsn) -> Self {
         let is_newer =

@@ -124,6 +124,46 @@ impl<F: SealedFile> Levels<F> {
         Ok(None)
     }
 
+    /// As [`get`](Self::get), of each of the keys, in their order. Of each table, the blocks that
+    /// have to be read are read together.
+    ///
+    /// # Errors
+    /// Damage; `Storage`.
+    pub(crate) fn get_many<S: Storage<Sealed = F>>(
+        &self,
+        files: TableFiles<'_, S>,
+        keys: &[(&[u8], KeyHash)],
+        upto: Lsn,
+    ) -> Result<Vec<Option<Version>>, OpenError> {
+        let mut found: Vec<Option<Version>> = vec![None; keys.len()];
+        // Which of them were not found yet, in order of keys.
+        let mut wanted: Vec<usize> = (0..keys.len()).collect();
+        wanted.sort_unstable_by_key(|index| keys[*index].0);
+        let above = self.newest.iter().map(std::slice::from_ref);
+        let below = self.sorted.iter().map(Vec::as_slice);
+        for level in above.chain(below) {
+            let table = |index: &usize| table_of(level, keys[*index].0);
+            let is_same = |a: &usize, b: &usize| match (table(a), table(b)) {
+                (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+                (None, None) => true,
+                (Some(_), None) | (None, Some(_)) => false,
+            };
+            for of_one in wanted.chunk_by(is_same) {
+                let Some(table) = table(&of_one[0]).filter(|table| table.first_lsn() <= upto)
+                else {
+                    continue;
+                };
+                let asked: Vec<_> = of_one.iter().map(|index| keys[*index]).collect();
+                let answers = table.reader(files)?.get_many(&asked, upto)?;
+                for (index, answer) in of_one.iter().zip(answers) {
+                    found[*index] = answer;
+                }
+            }
+            wanted.retain(|index| found[*index].is_none());
+        }
+        Ok(found)
+    }
+
     /// A cursor for each table of level 0 and each level below that has keys in a range.
     ///
     /// # Errors

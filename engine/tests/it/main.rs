@@ -27,6 +27,7 @@ mod matrix;
 mod merging;
 mod metrics;
 mod patches;
+mod reading_keys;
 mod recall;
 mod recovery;
 #[cfg(all(feature = "uring", target_os = "linux"))]
