@@ -52,6 +52,14 @@ pub enum OpenError {
     /// The backend was asked for by name, but its cargo feature is off.
     #[error("the {0} backend is not compiled in: turn on the cargo feature `{0}`")]
     NotCompiled(Backend),
+    /// A table is compressed by a codec whose cargo feature is off.
+    #[error("{file} is compressed with {feature}: turn on the cargo feature `{feature}`")]
+    CodecNotCompiled {
+        /// The table.
+        file: String,
+        /// The feature, called like the codec.
+        feature: &'static str,
+    },
 }
 
 impl OpenError {
@@ -301,7 +309,8 @@ impl From<OpenError> for ReadError {
             | OpenError::NewerVersion { .. }
             | OpenError::Config(_)
             | OpenError::Threads(_)
-            | OpenError::NotCompiled(_)) => Self::Table(Box::new(error)),
+            | OpenError::NotCompiled(_)
+            | OpenError::CodecNotCompiled { .. }) => Self::Table(Box::new(error)),
         }
     }
 }
@@ -402,7 +411,8 @@ impl CheckpointError {
             | OpenError::NewerVersion { .. }
             | OpenError::Config(_)
             | OpenError::Threads(_)
-            | OpenError::NotCompiled(_)) => Self::ReadBack(error),
+            | OpenError::NotCompiled(_)
+            | OpenError::CodecNotCompiled { .. }) => Self::ReadBack(error),
         }
     }
 }

@@ -37,7 +37,9 @@ impl KeyOrder {
         if self.runs.is_empty() {
             self.runs = new.chunks(RUN_KEYS_MAX / 2).map(<[u32]>::to_vec).collect();
         } else {
-            new.into_iter().for_each(|index| self.insert(shard, index));
+            for index in new {
+                self.insert(shard, index);
+            }
         }
     }
 

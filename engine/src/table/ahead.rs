@@ -34,6 +34,9 @@ pub(super) struct Ahead<F: SealedFile> {
     spare: Option<AlignedBuf>,
 }
 
+/// A block, and which one of its table.
+type BlockOf<F> = (usize, BlockBytes<<F as SealedFile>::View>);
+
 /// How windows are read.
 enum Reads<Q> {
     /// As views, so far or for good.
@@ -73,7 +76,7 @@ impl<F: SealedFile> Ahead<F> {
     ///
     /// # Errors
     /// Damage; `Storage`.
-    pub(super) fn next(&mut self) -> Result<Option<(usize, BlockBytes<F::View>)>, OpenError> {
+    pub(super) fn next(&mut self) -> Result<Option<BlockOf<F>>, OpenError> {
         let Some(block) = take(&mut self.left, self.direction) else { return Ok(None) };
         let place = self.table.place(block)?;
         let has_it = |window: &Window<_>| {

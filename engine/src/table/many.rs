@@ -5,6 +5,7 @@ use super::{BLOCKS, KeyHash, Version};
 use crate::damage::Lsn;
 use crate::error::OpenError;
 use gannet_storage::{AlignedBuf, Read, SealedFile};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 /// Blocks that are read together are so long, or one.
@@ -46,8 +47,8 @@ impl<F: SealedFile> TableReader<F> {
                 let (_, bytes) = read.peek().expect("each was read");
                 let (key, _) = keys[*index];
                 found[*index] = match self.find(*block, bytes, key, upto)? {
-                    Some(answer) => answer,
-                    None => self.get_from(block + 1, key, upto)?,
+                    ControlFlow::Break(answer) => answer,
+                    ControlFlow::Continue(()) => self.get_from(block + 1, key, upto)?,
                 };
             }
         }

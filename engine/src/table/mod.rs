@@ -7,6 +7,7 @@
 mod ahead;
 mod block;
 mod cache;
+mod codec;
 mod cursor;
 mod filter;
 mod footer;
@@ -32,8 +33,6 @@ const FOOTER: u32 = 4;
 
 /// Behind the bytes of a block: how they are compressed, and their checksum.
 const TRAILER_LEN_BYTES: usize = 1 + 4;
-const STORED: u8 = 0;
-const LZ4: u8 = 1;
 
 /// How blocks of tables are compressed that get shorter by it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -44,6 +43,10 @@ pub enum Compression {
     /// LZ4.
     #[default]
     Lz4,
+    /// Zstandard at its level 3: shorter than LZ4, and slower to read. With the cargo feature
+    /// `zstd`, without which such tables cannot be read.
+    #[cfg(feature = "zstd")]
+    Zstd,
 }
 
 /// One version of a key.

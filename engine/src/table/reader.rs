@@ -3,23 +3,18 @@
 
 use super::block::{Block, Found, Unpacked};
 use super::cache::{BlockCache, BlockPlace};
+use super::codec::{STORED, UnpackFault, ZSTD, unpack};
 use super::filter::{self, KeyHash};
 use super::index::{self, Index};
-use super::{
-    BLOCKS, FILTER, FOOTER, Footer, INDEX, LZ4, STORED, TRAILER_LEN_BYTES, Version, block_crc,
-};
-use crate::codec::Reader;
-use crate::damage::{Damage, Lsn};
+use super::{BLOCKS, FILTER, FOOTER, Footer, INDEX, TRAILER_LEN_BYTES, Version, block_crc};
+use crate::damage::{Damage, Lsn, Newer};
 use crate::error::OpenError;
 use crate::sealed::{FileKind, FileRef, SealedReader, Verified};
 use gannet_storage::{AlignedBuf, SealedFile, Storage};
 use std::num::NonZeroU16;
-use std::ops::{Deref, Range};
+use std::ops::{ControlFlow, Deref, Range};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-
-/// A block is at most so many times as long as what it is compressed to: LZ4 cannot do more.
-const LZ4_GAIN_MAX: usize = 255;
 
 /// See the module's documentation.
 pub(crate) struct TableReader<F: SealedFile> {
@@ -143,28 +138,29 @@ impl<F: SealedFile> TableReader<F> {
     ) -> Result<Option<Version>, OpenError> {
         while block < self.blocks() {
             match self.find(block, &self.block(block)?, key, upto)? {
-                Some(answer) => return Ok(answer),
-                None => block += 1,
+                ControlFlow::Break(answer) => return Ok(answer),
+                ControlFlow::Continue(()) => block += 1,
             }
         }
         Ok(None)
     }
 
-    /// What a block says of a key; `None` if the next one may have it.
+    /// What a block says of a key; goes on if the next one may have it.
     pub(super) fn find(
         &self,
         block: usize,
         bytes: &BlockBytes<F::View>,
         key: &[u8],
         upto: Lsn,
-    ) -> Result<Option<Option<Version>>, OpenError> {
+    ) -> Result<ControlFlow<Option<Version>>, OpenError> {
         let parsed = Block::new(bytes, self.footer.first_lsn);
         match parsed.and_then(|parsed| parsed.get(key, upto)) {
             None => Err(self.damaged(block)),
-            Some(Found::Nothing) => Ok(Some(None)),
-            Some(Found::MaybeNext) => Ok(None),
+            Some(Found::Nothing) => Ok(ControlFlow::Break(None)),
+            Some(Found::MaybeNext) => Ok(ControlFlow::Continue(())),
             Some(Found::Version(lsn, place)) => {
-                Ok(Some(Some(Version { lsn, value: place.map(|at| bytes[at].to_vec()) })))
+                let value = place.map(|at| bytes[at].to_vec());
+                Ok(ControlFlow::Break(Some(Version { lsn, value })))
             }
         }
     }
@@ -313,13 +309,19 @@ impl<F: SealedFile> TableReader<F> {
         if u32::from_le_bytes(*crc) != expected && !mutant!("block-not-checked") {
             return Err(damaged(Damage::Checksum));
         }
-        match *codec {
-            STORED => Ok(BlockBytes::Stored(bytes, range.start..range.end - TRAILER_LEN_BYTES)),
-            LZ4 => {
-                let unpacked = unpack(payload).ok_or_else(|| damaged(Damage::Field("block")))?;
-                Ok(BlockBytes::Unpacked(unpacked))
+        if *codec == STORED {
+            return Ok(BlockBytes::Stored(bytes, range.start..range.end - TRAILER_LEN_BYTES));
+        }
+        match unpack(*codec, payload) {
+            Ok(unpacked) => Ok(BlockBytes::Unpacked(unpacked)),
+            Err(UnpackFault::Damaged) => Err(damaged(Damage::Field("block"))),
+            Err(UnpackFault::NotCompiled(feature)) => {
+                Err(OpenError::CodecNotCompiled { file: self.sealed.name().to_string(), feature })
             }
-            _ => Err(damaged(Damage::Field("codec"))),
+            Err(UnpackFault::Newer(found)) => {
+                let newer = Newer { what: "codec", found, supported: ZSTD };
+                Err(OpenError::newer_at(self.sealed.name(), at, newer))
+            }
         }
     }
 
@@ -350,16 +352,4 @@ impl<F: SealedFile> TableReader<F> {
         let start = self.place(block).map_or(0, |place| place.start);
         self.sealed.damage(BLOCKS, start, Damage::Field("block")).into()
     }
-}
-
-/// What was compressed, if that is what it is.
-fn unpack(payload: &[u8]) -> Option<Arc<[u8]>> {
-    let mut r = Reader::new(payload);
-    let len = usize::try_from(r.u32()?).ok()?;
-    if len > r.rest().len().saturating_mul(LZ4_GAIN_MAX) {
-        return None;
-    }
-    let mut bytes = vec![0; len];
-    let written = lz4_flex::block::decompress_into(r.rest(), &mut bytes).ok()?;
-    (written == len).then(|| bytes.into())
 }

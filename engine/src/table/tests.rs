@@ -16,6 +16,16 @@ const DATABASE: [u8; 16] = [9; 16];
 /// Versions of keys, in order.
 type Versions = BTreeMap<(Vec<u8>, Reverse<Lsn>), Option<Vec<u8>>>;
 
+/// All that are compiled in.
+fn compressions() -> Vec<Compression> {
+    vec![
+        Compression::None,
+        Compression::Lz4,
+        #[cfg(feature = "zstd")]
+        Compression::Zstd,
+    ]
+}
+
 fn settings(compression: Compression, bloom_bits: u8) -> TableSettings {
     TableSettings { block_bytes: 512, compression, bloom_bits }
 }
@@ -179,7 +189,7 @@ fn flip(storage: &MemStorage, file: &FileRef, at: usize) {
 fn of_a_table_with_a_byte_changed_nothing_wrong_is_read() {
     let storage = MemStorage::new();
     let versions = versions(60);
-    for compression in [Compression::None, Compression::Lz4] {
+    for compression in compressions() {
         let file = write(&storage, 7, settings(compression, 10), &versions);
         let mut refused = 0;
         for at in 0..usize::try_from(file.len_bytes).unwrap() {

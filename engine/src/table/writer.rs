@@ -1,19 +1,17 @@
 //! Writing a table: entries in order, in memory bounded by what the index and the filter take.
 
 use super::block::BlockBuilder;
+use super::codec::Packer;
 use super::filter::{self, KeyHash};
 use super::index::IndexBuilder;
 use super::{
-    BLOCKS, Compression, Entry, FILTER, FOOTER, Footer, INDEX, LZ4, Order, STORED,
-    TRAILER_LEN_BYTES, block_crc,
+    BLOCKS, Compression, Entry, FILTER, FOOTER, Footer, INDEX, Order, TRAILER_LEN_BYTES, block_crc,
 };
 use crate::codec::Put;
 use crate::damage::Lsn;
 use crate::sealed::{FileKind, FileRef, Ident, OPEN_END, SealedWriter};
 use gannet_storage::{Error, Storage};
 
-/// A compressed block is kept if it is shorter by an eighth.
-const GAIN_MIN: usize = 8;
 /// About what an entry takes beside its key and its value.
 const ENTRY_OVERHEAD: usize = 8;
 
@@ -41,7 +39,7 @@ pub(crate) struct TableWriter<'s, S: Storage> {
     end: u64,
     index: IndexBuilder,
     hashes: Vec<KeyHash>,
-    compressed: Vec<u8>,
+    packer: Packer,
 }
 
 impl<'s, S: Storage> TableWriter<'s, S> {
@@ -67,7 +65,7 @@ impl<'s, S: Storage> TableWriter<'s, S> {
             end: 0,
             index: IndexBuilder::default(),
             hashes: Vec::new(),
-            compressed: Vec::new(),
+            packer: Packer::new(settings.compression),
         })
     }
 
@@ -154,21 +152,7 @@ impl<'s, S: Storage> TableWriter<'s, S> {
 
     fn end_block(&mut self) -> Result<(), Error> {
         let key = self.block.last_key().to_vec();
-        let raw = self.block.finish();
-        self.compressed.clear();
-        let is_shorter = match self.settings.compression {
-            Compression::None => false,
-            Compression::Lz4 => {
-                let raw_len = u32::try_from(raw.len()).expect("a block is below 4 GiB");
-                self.compressed.put_u32(raw_len);
-                let most = lz4_flex::block::get_maximum_output_size(raw.len());
-                self.compressed.resize(4 + most, 0);
-                let len = lz4_flex::block::compress_into(raw, &mut self.compressed[4..]);
-                self.compressed.truncate(4 + len.expect("there is room for the most"));
-                self.compressed.len() + raw.len() / GAIN_MIN <= raw.len()
-            }
-        };
-        let (codec, payload) = if is_shorter { (LZ4, &self.compressed[..]) } else { (STORED, raw) };
+        let (codec, payload) = self.packer.pack(self.block.finish());
         let mut trailer = Vec::with_capacity(TRAILER_LEN_BYTES);
         trailer.put_u8(codec);
         trailer.put_u32(block_crc(self.out.ident().number, self.end, codec, payload));
