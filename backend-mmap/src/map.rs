@@ -74,6 +74,20 @@ impl Map {
         }
     }
 
+    /// Asks for faults to read their page alone, as a hint.
+    #[cfg(unix)]
+    pub(crate) fn random(&self) {
+        if let Some(map) = &self.0 {
+            // A refusal costs reads of what nobody looks at.
+            let _ = map.advise(memmap2::Advice::Random);
+        }
+    }
+
+    /// As on Unix; but this system has no such call.
+    #[cfg(not(unix))]
+    #[expect(clippy::unused_self, reason = "as on Unix")]
+    pub(crate) fn random(&self) {}
+
     /// As on Unix; but this system has no such call.
     #[cfg(not(unix))]
     #[expect(clippy::unused_self, reason = "as on Unix")]

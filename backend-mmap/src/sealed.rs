@@ -137,6 +137,14 @@ impl SealedFile for MmapSealed {
             map.will_need(range.start, range.len());
         }
     }
+
+    /// Faults read their page alone from then on, where they would read around it (not on Windows).
+    /// Of the map, which all handles of the file share.
+    fn advise_random(&self) {
+        if let Ok(map) = self.map() {
+            map.random();
+        }
+    }
 }
 
 /// `range` as one of a slice of `len` bytes.

@@ -89,4 +89,9 @@ pub trait SealedFile: ReadFile + Clone {
     fn prefetch(&self, range: Range<u64>) {
         let _ = range;
     }
+
+    /// A hint that the file will be read at random places: what the operating system reads around
+    /// them by itself would not be used. Ranges that are read whole are then to be
+    /// [prefetched](Self::prefetch). Correctness never depends on it.
+    fn advise_random(&self) {}
 }

@@ -16,24 +16,25 @@
 //! | `mixed` | ten gets, then a put of a key that is there, by two threads |
 //! | `big` | 1,000,000 records loaded in batches of 1,000 and flushed at the end: time and peak |
 //! | | memory of a process of its own, bytes on disk when compacted, gets from that |
+//! | `cold` | ten times more records than memory: gets one by one and 64 at once, a scan |
 //! | `reopen` | how long opening takes after a kill, all of these records being in the log alone |
 //!
 //! Modes: `none` promises as little as a store has a setting for, `buffered` that a kill of the
 //! process loses nothing, `strict` that the disk was told to flush. Not all keep that: redb loses
 //! what came after its last durable commit, sled what it has not written, and sled's flush is none.
 //! Where a kill loses nothing although nothing was asked for (LMDB), `none` is worth as much as
-//! `buffered`. Each store has 256 MiB of cache, 64 MiB while it is loaded.
+//! `buffered`. Each store has 256 MiB of cache, 64 MiB while it is loaded; of `cold` see there.
 //!
 //! All answers are checked: those of gets at once, what was put afterwards.
 //!
 //! # What is not
 //!
-//! Records that do not fit into memory, values of other lengths, scans, deletions, latencies, a
-//! power cut. A get hands a value out as the store does: LMDB and redb by reference, Gannet and
+//! Values of other lengths, deletions, latencies of writes, a power cut. A get hands a value out as the store does: LMDB and redb by reference, Gannet and
 //! sled as a copy or a counted reference of their own.
 
 #![deny(unsafe_code)]
 
+mod cold;
 mod data;
 mod million;
 mod report;
@@ -47,7 +48,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
-use store::{Kind, Result};
+use store::{Kind, Part, Result};
 use work::{Action, Size, WORKLOADS};
 
 const USAGE: &str = "\
@@ -58,6 +59,7 @@ usage: gannet-compare [OPTIONS]
   --seconds S        how long a run takes, 1
   --records N        records of the small workloads, 100000
   --big N            records of big and reopen, 1000000
+  --cold N           records of cold, 5000000
   --dir DIR          where stores are made, on a disk; default: that of temporary files
   --json FILE        a line for each store and workload goes there as well
   --list             names of workloads and stores";
@@ -69,6 +71,7 @@ struct Options {
     time: Duration,
     records: u64,
     big: u64,
+    cold: u64,
     dir: PathBuf,
     json: Option<PathBuf>,
 }
@@ -92,7 +95,8 @@ fn main() -> ExitCode {
 }
 
 fn names() -> Vec<&'static str> {
-    WORKLOADS.iter().map(|workload| workload.name).chain(million::NAMES).collect()
+    let others = million::NAMES.into_iter().chain([cold::NAME]);
+    WORKLOADS.iter().map(|workload| workload.name).chain(others).collect()
 }
 
 /// `None` where there is nothing to do but what was done.
@@ -104,6 +108,7 @@ fn parse(arguments: &[String]) -> Result<Option<Options>> {
         time: Duration::from_secs(1),
         records: 100_000,
         big: 1_000_000,
+        cold: 5_000_000,
         dir: std::env::temp_dir(),
         json: None,
     };
@@ -136,6 +141,7 @@ fn parse(arguments: &[String]) -> Result<Option<Options>> {
             "--seconds" => options.time = Duration::try_from_secs_f64(value.parse()?)?,
             "--records" => options.records = value.parse()?,
             "--big" => options.big = value.parse()?,
+            "--cold" => options.cold = value.parse()?,
             "--dir" => options.dir = value.into(),
             "--json" => options.json = Some(value.into()),
             _ => return Err(format!("{argument} is not known\n{USAGE}").into()),
@@ -154,13 +160,13 @@ type Round<'r> = &'r dyn Fn(Kind, &Path, &mut dyn FnMut(Sample)) -> Result<()>;
 fn run(options: &Options) -> Result<bool> {
     let mut lines = options.json.as_ref().map(File::create).transpose()?;
     let mut report = Report::default();
-    let mut measure = |name: &str, is_cas: bool, round: Round<'_>| -> Result<()> {
+    let mut measure = |name: &str, part: Part, round: Round<'_>| -> Result<()> {
         if !options.only.iter().any(|only| only == name) {
             return Ok(());
         }
         for number in 1..=options.rounds {
             for &kind in &options.stores {
-                if kind == Kind::FjallSingle && !is_cas {
+                if !kind.takes_part(part) {
                     continue;
                 }
                 eprintln!("{name}, round {number}: {}", kind.name());
@@ -177,13 +183,16 @@ fn run(options: &Options) -> Result<bool> {
     };
     for workload in WORKLOADS {
         let size = Size { records: options.records, time: options.time };
-        measure(workload.name, workload.action == Action::Cas, &|kind, dir, each| {
+        let part = if workload.action == Action::Cas { Part::Cas } else { Part::Others };
+        measure(workload.name, part, &|kind, dir, each| {
             work::round(workload, kind, dir, size, each)
         })?;
     }
     let size = Size { records: options.big, time: options.time };
     let [big, reopen] = million::NAMES;
-    measure(big, false, &|kind, dir, each| million::big(kind, dir, size, each))?;
-    measure(reopen, false, &|kind, dir, each| million::reopen(kind, dir, size, each))?;
+    measure(big, Part::Others, &|kind, dir, each| million::big(kind, dir, size, each))?;
+    measure(reopen, Part::Others, &|kind, dir, each| million::reopen(kind, dir, size, each))?;
+    let size = Size { records: options.cold, time: options.time };
+    measure(cold::NAME, Part::Cold, &|kind, dir, each| cold::round(kind, dir, size, each))?;
     Ok(!report.has_failed())
 }

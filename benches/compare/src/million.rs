@@ -3,6 +3,7 @@
 //! Loads run in a process of their own, so that peaks of memory are theirs, and so that they can be
 //! killed.
 
+use crate::cold;
 use crate::report::{Sample, Unit};
 use crate::store::{Error, Kind, Mode, Open, Result};
 use crate::work::{self, Action, Of, Size, as_f64};
@@ -29,7 +30,7 @@ const PROBES: u64 = 20_000;
 
 /// Rounds of `big`: a load, what it has left, and gets from that.
 pub(crate) fn big(kind: Kind, dir: &Path, size: Size, each: &mut dyn FnMut(Sample)) -> Result<()> {
-    let mut loader = spawn(DUTIES[0], kind, dir, size.records)?;
+    let mut loader = spawn(DUTIES[0], kind, dir, size.records, &[])?;
     let said = said(&mut loader);
     let status = loader.wait()?;
     let said: serde_json::Value = serde_json::from_str(&said?)?;
@@ -73,7 +74,7 @@ pub(crate) fn reopen(
 ) -> Result<()> {
     // SQLite's log of a million records in random order takes gigabytes, as it is one of pages.
     let records = if kind == Kind::Sqlite { size.records / 10 } else { size.records };
-    let mut filler = spawn(DUTIES[1], kind, dir, records)?;
+    let mut filler = spawn(DUTIES[1], kind, dir, records, &[])?;
     let said = said(&mut filler);
     filler.kill()?;
     filler.wait()?;
@@ -99,10 +100,14 @@ pub(crate) fn reopen(
 
 /// What a process of ours does when it is one that was started by another.
 pub(crate) fn child(arguments: &[String]) -> Result<()> {
-    let [duty, kind, dir, records] = arguments else { return Err("four arguments".into()) };
+    let Some(([duty, kind, dir, records], more)) = arguments.split_first_chunk() else {
+        return Err("four arguments".into());
+    };
     let (kind, dir, records) = (Kind::named(kind)?, Path::new(dir), records.parse()?);
     match duty.as_str() {
         "load" => load(kind, dir, records),
+        cold::LOAD => cold::load(kind, dir, records),
+        cold::READ => cold::read(kind, dir, records, more),
         "fill" => {
             let store = kind.open(&fill(dir))?;
             work::load(&*store, records)?;
@@ -139,7 +144,7 @@ fn load(kind: Kind, dir: &Path, records: u64) -> Result<()> {
 }
 
 /// Loads are not flushed before their end; redb's buffered mode here flushes now and then.
-fn load_mode(kind: Kind) -> Mode {
+pub(crate) fn load_mode(kind: Kind) -> Mode {
     if kind == Kind::Redb { Mode::None } else { Mode::Buffered }
 }
 
@@ -147,21 +152,27 @@ fn fill(dir: &Path) -> Open {
     Open { is_log_kept: true, ..Open::new(dir, Mode::Buffered) }
 }
 
-fn spawn(duty: &str, kind: Kind, dir: &Path, records: u64) -> Result<Child> {
+pub(crate) fn spawn(
+    duty: &str,
+    kind: Kind,
+    dir: &Path,
+    records: u64,
+    more: &[String],
+) -> Result<Child> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.args([CHILD, duty, kind.name()]).arg(dir).arg(records.to_string());
+    command.args([CHILD, duty, kind.name()]).arg(dir).arg(records.to_string()).args(more);
     Ok(command.stdout(Stdio::piped()).spawn()?)
 }
 
 /// The line that a child says when it is done.
-fn said(child: &mut Child) -> Result<String> {
+pub(crate) fn said(child: &mut Child) -> Result<String> {
     let output = child.stdout.as_mut().ok_or("its output is not piped")?;
     let mut line = String::new();
     BufReader::new(output).read_line(&mut line)?;
     Ok(line.trim_end().to_owned())
 }
 
-fn say(line: &str) -> Result<()> {
+pub(crate) fn say(line: &str) -> Result<()> {
     let mut output = std::io::stdout();
     writeln!(output, "{line}")?;
     Ok(output.flush()?)

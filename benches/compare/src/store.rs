@@ -2,6 +2,7 @@
 
 use crate::data::{Key, Record, Value};
 use crate::stores;
+use gannet::{MmapStorage, StdStorage, UringStorage};
 use std::path::{Path, PathBuf};
 
 /// What may go wrong in any of the stores.
@@ -72,6 +73,17 @@ pub(crate) trait Session {
     /// Shows the value of a key, and says whether it is there.
     fn get(&mut self, key: &Key, see: &mut dyn FnMut(&[u8])) -> Result<bool>;
 
+    /// Shows the values of those keys that are there, each with its index.
+    fn get_many(&mut self, keys: &[Key], see: &mut dyn FnMut(usize, &[u8])) -> Result<()> {
+        for (index, key) in keys.iter().enumerate() {
+            self.get(key, &mut |value| see(index, value))?;
+        }
+        Ok(())
+    }
+
+    /// Shows all keys, in order, with their values.
+    fn scan(&mut self, see: &mut dyn FnMut(&[u8], &[u8])) -> Result<()>;
+
     /// Sets the value of a key.
     fn put(&mut self, key: &Key, value: &Value) -> Result<()>;
 
@@ -86,11 +98,23 @@ pub(crate) trait Session {
 /// What follows on a value.
 pub(crate) type Change<'c> = &'c mut dyn FnMut(&[u8]) -> Result<Value>;
 
+/// What workloads have stores of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    Cas,
+    Cold,
+    Others,
+}
+
 /// The stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// This project's.
+    /// This project's, on plain file I/O.
     Gannet,
+    /// On `io_uring` with direct I/O. Only for what does not fit into memory, as the next one.
+    GannetUring,
+    /// On maps of its tables.
+    GannetMmap,
     /// LMDB, by way of heed.
     Lmdb,
     /// fjall; read-compare-write by optimistic transactions.
@@ -112,6 +136,8 @@ impl Kind {
     /// All of them; the first is the one that the others are compared with.
     pub(crate) const ALL: &[Self] = &[
         Self::Gannet,
+        Self::GannetUring,
+        Self::GannetMmap,
         Self::Lmdb,
         Self::Fjall,
         Self::FjallSingle,
@@ -126,6 +152,8 @@ impl Kind {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Gannet => "gannet",
+            Self::GannetUring => "gannet-uring",
+            Self::GannetMmap => "gannet-mmap",
             Self::Lmdb => "heed",
             Self::Fjall => "fjall",
             Self::FjallSingle => "fjall-single",
@@ -134,6 +162,18 @@ impl Kind {
             Self::Rocksdb => "rocksdb",
             Self::Sqlite => "rusqlite",
             Self::Sled => "sled",
+        }
+    }
+
+    /// Whether a workload is measured of it.
+    pub(crate) fn takes_part(self, of: Part) -> bool {
+        match self {
+            Self::FjallSingle => of == Part::Cas,
+            Self::GannetUring | Self::GannetMmap => of == Part::Cold,
+            Self::Redb | Self::Sqlite | Self::Sled => of != Part::Cold,
+            #[cfg(feature = "rocksdb")]
+            Self::Rocksdb => true,
+            Self::Gannet | Self::Lmdb | Self::Fjall => true,
         }
     }
 
@@ -146,7 +186,9 @@ impl Kind {
     /// Opens one.
     pub(crate) fn open(self, open: &Open) -> Result<Box<dyn Store>> {
         Ok(match self {
-            Self::Gannet => Box::new(stores::gannet::Gannet::open(open)?),
+            Self::Gannet => stores::gannet::open::<StdStorage>(open, StdStorage::open)?,
+            Self::GannetUring => stores::gannet::open::<UringStorage>(open, UringStorage::open)?,
+            Self::GannetMmap => stores::gannet::open::<MmapStorage>(open, MmapStorage::open)?,
             Self::Lmdb => Box::new(stores::lmdb::Lmdb::open(open)?),
             Self::Fjall => Box::new(stores::fjall::Fjall::open(open, false)?),
             Self::FjallSingle => Box::new(stores::fjall::Fjall::open(open, true)?),

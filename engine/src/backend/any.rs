@@ -294,6 +294,10 @@ impl SealedFile for AnySealed {
     fn prefetch(&self, range: Range<u64>) {
         each!(self, AnySealed, f => f.prefetch(range));
     }
+
+    fn advise_random(&self) {
+        each!(self, AnySealed, f => f.advise_random());
+    }
 }
 
 impl Deref for AnyView {

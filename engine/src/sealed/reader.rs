@@ -291,6 +291,7 @@ impl<F: SealedFile> SealedReader<F> {
             let mut at = 0;
             while at < section.len_bytes {
                 let end = (at + STEP).min(section.len_bytes);
+                self.file.prefetch(section.offset + at..section.offset + end);
                 self.read_range(section.id, at..end)?;
                 bytes += end - at;
                 if each(end - at).is_break() {

@@ -115,6 +115,7 @@ impl<F: SealedFile> Ahead<F> {
             let places = self.next_window()?;
             let window = match &mut self.reads {
                 Reads::AsViews => {
+                    self.table.prefetch(places.clone());
                     let bytes = self.table.view(places.clone())?;
                     Window { places, start: 0, bytes: Some(bytes) }
                 }

@@ -88,6 +88,10 @@ impl<F: SealedFile> TableReader<F> {
             }
             found.push(kept.map(BlockBytes::Unpacked));
         }
+        for (_, place, ..) in missing.iter().filter(|_| missing.len() > 1) {
+            // Where a batch is done one by one, the operating system reads the others meanwhile.
+            self.prefetch(place.clone());
+        }
         let mut reads = Vec::with_capacity(missing.len());
         for (_, _, offset, _, buf) in &mut missing {
             reads.push(Read { offset: *offset, buf });

@@ -102,6 +102,7 @@ impl<F: SealedFile> TableReader<F> {
         }
         let words = footer.blocks.div_ceil(u64::BITS) as usize;
         let none = || std::iter::repeat_with(AtomicU64::default).take(words).collect();
+        sealed.file().advise_random();
         let caps = storage.caps();
         let verified = caps.zero_copy_views.then(none);
         let (index, filter) = (OnceLock::new(), OnceLock::new());
@@ -282,6 +283,10 @@ impl<F: SealedFile> TableReader<F> {
         }
         if let Some(kept) = self.blocks.get(self.key_of(&place)) {
             return Ok(BlockBytes::Unpacked(kept));
+        }
+        if verified.is_some() {
+            // One read, and not one for every page that it touches.
+            self.prefetch(place.clone());
         }
         let view = self.view(place.clone())?;
         let len = view.len();

@@ -159,4 +159,8 @@ impl<F: SealedFile> SealedFile for FaultSealed<F> {
     fn prefetch(&self, range: Range<u64>) {
         self.inner.prefetch(range);
     }
+
+    fn advise_random(&self) {
+        self.inner.advise_random();
+    }
 }

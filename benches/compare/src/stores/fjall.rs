@@ -85,6 +85,14 @@ impl Session for &Fjall {
         Ok(self.keyspace.get(key)?.inspect(|value| see(value)).is_some())
     }
 
+    fn scan(&mut self, see: &mut dyn FnMut(&[u8], &[u8])) -> Result<()> {
+        for record in self.keyspace.iter() {
+            let (key, value) = record.into_inner()?;
+            see(&key, &value);
+        }
+        Ok(())
+    }
+
     fn put(&mut self, key: &Key, value: &Value) -> Result<()> {
         self.keyspace.insert(&key[..], &value[..])?;
         if self.mode == Mode::Strict {

@@ -1,41 +1,44 @@
-//! Gannet, on plain file I/O: modes are its own durabilities.
+//! Gannet, on any of its backends: modes are its own durabilities.
 
 use crate::data::{Key, Record, Value};
 use crate::store::{Change, Mode, Open, Result, Session, Store};
-use gannet::storage::DirOptions;
-use gannet::{CommitError, Config, Database, Durability, StdStorage, WriteBatch};
-use std::ops::ControlFlow;
+use gannet::storage::{DirOptions, Error, Storage};
+use gannet::{CommitError, Config, Database, Durability, WriteBatch};
+use std::ops::{Bound, ControlFlow};
+use std::path::Path;
 
 const KEYSPACE: &str = "bench";
 
-pub(crate) struct Gannet {
-    database: Database<StdStorage>,
+struct Gannet<S: Storage> {
+    database: Database<S>,
     settings: String,
 }
 
-impl Gannet {
-    pub(crate) fn open(open: &Open) -> Result<Self> {
-        let mut config = match open.mode {
-            Mode::None | Mode::Buffered => Config::max_throughput(),
-            Mode::Strict => Config::balanced(),
-        };
-        if open.mode == Mode::None {
-            config.durability = Durability::InMemory;
-        }
-        config.block_cache_bytes = open.cache_bytes.into();
-        if open.is_log_kept {
-            config.checkpoint_bytes = 8 << 30;
-            config.log_bytes_max = 64 << 30;
-            config.memtable_bytes = 8 << 30;
-        }
-        let settings = format!("{:?}", config.durability);
-        // In a folder of its own: what is there has to be its own.
-        let storage = StdStorage::open(&open.dir.join("db"), &DirOptions::create())?;
-        Ok(Self { database: Database::open(storage, config)?, settings })
+/// Opens one whose storage `open_storage` opens.
+pub(crate) fn open<S: Storage>(
+    open: &Open,
+    open_storage: impl FnOnce(&Path, &DirOptions) -> std::result::Result<S, Error>,
+) -> Result<Box<dyn Store>> {
+    let mut config = match open.mode {
+        Mode::None | Mode::Buffered => Config::max_throughput(),
+        Mode::Strict => Config::balanced(),
+    };
+    if open.mode == Mode::None {
+        config.durability = Durability::InMemory;
     }
+    config.block_cache_bytes = open.cache_bytes.into();
+    if open.is_log_kept {
+        config.checkpoint_bytes = 8 << 30;
+        config.log_bytes_max = 64 << 30;
+        config.memtable_bytes = 8 << 30;
+    }
+    let settings = format!("{:?}", config.durability);
+    // In a folder of its own: what is there has to be its own.
+    let storage = open_storage(&open.dir.join("db"), &DirOptions::create())?;
+    Ok(Box::new(Gannet { database: Database::open(storage, config)?, settings }))
 }
 
-impl Store for Gannet {
+impl<S: Storage> Store for Gannet<S> {
     fn settings(&self) -> String {
         self.settings.clone()
     }
@@ -57,10 +60,28 @@ impl Store for Gannet {
     }
 }
 
-impl Session for &Database<StdStorage> {
+impl<S: Storage> Session for &Database<S> {
     fn get(&mut self, key: &Key, see: &mut dyn FnMut(&[u8])) -> Result<bool> {
         let found = Database::get(self, KEYSPACE, key)?;
         Ok(found.inspect(|value| see(value)).is_some())
+    }
+
+    fn get_many(&mut self, keys: &[Key], see: &mut dyn FnMut(usize, &[u8])) -> Result<()> {
+        let keys: Vec<&[u8]> = keys.iter().map(<[u8; 16]>::as_slice).collect();
+        for (index, value) in Database::get_many(self, KEYSPACE, &keys)?.iter().enumerate() {
+            if let Some(value) = value {
+                see(index, value);
+            }
+        }
+        Ok(())
+    }
+
+    fn scan(&mut self, see: &mut dyn FnMut(&[u8], &[u8])) -> Result<()> {
+        let (from, to) = (Bound::Unbounded, Bound::Unbounded);
+        Ok(Database::scan(self, KEYSPACE, from, to, |key, value| {
+            see(key, value);
+            ControlFlow::Continue(())
+        })?)
     }
 
     fn put(&mut self, key: &Key, value: &Value) -> Result<()> {

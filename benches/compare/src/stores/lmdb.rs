@@ -64,6 +64,15 @@ impl Session for &Lmdb {
         Ok(self.table.get(&txn, key)?.inspect(|value| see(value)).is_some())
     }
 
+    fn scan(&mut self, see: &mut dyn FnMut(&[u8], &[u8])) -> Result<()> {
+        let txn = self.env.read_txn()?;
+        for record in self.table.iter(&txn)? {
+            let (key, value) = record?;
+            see(key, value);
+        }
+        Ok(())
+    }
+
     fn put(&mut self, key: &Key, value: &Value) -> Result<()> {
         let mut txn = self.env.write_txn()?;
         self.table.put(&mut txn, key, value)?;

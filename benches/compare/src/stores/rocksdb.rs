@@ -3,7 +3,7 @@
 use crate::data::{Key, Record, Value};
 use crate::store::{Change, Mode, Open, Result, Session, Store};
 use rocksdb::{
-    BlockBasedOptions, Cache, DBCompressionType, ErrorKind, OptimisticTransactionDB,
+    BlockBasedOptions, Cache, DBCompressionType, ErrorKind, IteratorMode, OptimisticTransactionDB,
     OptimisticTransactionOptions, Options, WaitForCompactOptions, WriteBatchWithTransaction,
     WriteOptions,
 };
@@ -73,6 +73,23 @@ struct RocksSession<'d> {
 impl Session for RocksSession<'_> {
     fn get(&mut self, key: &Key, see: &mut dyn FnMut(&[u8])) -> Result<bool> {
         Ok(self.database.get_pinned(key)?.inspect(|value| see(value)).is_some())
+    }
+
+    fn get_many(&mut self, keys: &[Key], see: &mut dyn FnMut(usize, &[u8])) -> Result<()> {
+        for (index, value) in self.database.multi_get(keys).into_iter().enumerate() {
+            if let Some(value) = value? {
+                see(index, &value);
+            }
+        }
+        Ok(())
+    }
+
+    fn scan(&mut self, see: &mut dyn FnMut(&[u8], &[u8])) -> Result<()> {
+        for record in self.database.iterator(IteratorMode::Start) {
+            let (key, value) = record?;
+            see(&key, &value);
+        }
+        Ok(())
     }
 
     fn put(&mut self, key: &Key, value: &Value) -> Result<()> {
