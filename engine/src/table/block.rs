@@ -90,14 +90,16 @@ pub(super) struct Block<'b> {
 
 /// An entry as it stands in a block.
 #[derive(Clone, Debug)]
-struct Encoded<'b> {
-    shared: usize,
-    rest: &'b [u8],
-    lsn: Lsn,
+pub(super) struct Encoded<'b> {
+    /// How many bytes its key begins with like the one before.
+    pub(super) shared: usize,
+    /// The other bytes of the key.
+    pub(super) rest: &'b [u8],
+    pub(super) lsn: Lsn,
     /// Place of the value; `None` where the key is deleted.
-    value: Option<Range<usize>>,
+    pub(super) value: Option<Range<usize>>,
     /// Where the next one begins.
-    end: usize,
+    pub(super) end: usize,
 }
 
 /// What a block says of a key.
@@ -121,6 +123,15 @@ impl<'b> Block<'b> {
         let (entries, restarts) = rest.split_at(entries_len);
         let (restarts, _) = restarts.as_chunks();
         (count > 0).then_some(Self { entries, restarts, lsn_base })
+    }
+
+    /// A block in which entries are asked for by their places alone.
+    pub(super) fn of_entries(bytes: &'b [u8], lsn_base: Lsn) -> Self {
+        Self { entries: bytes, restarts: &[], lsn_base }
+    }
+
+    pub(super) fn entries_len(&self) -> usize {
+        self.entries.len()
     }
 
     /// The newest version of `key` up to `upto`. `None` if the bytes are damaged.
@@ -174,7 +185,8 @@ impl<'b> Block<'b> {
         u32::from_le_bytes(self.restarts[index]) as usize
     }
 
-    fn entry(&self, at: usize) -> Option<Encoded<'b>> {
+    /// The entry that begins at a byte; `None` if the bytes are damaged.
+    pub(super) fn entry(&self, at: usize) -> Option<Encoded<'b>> {
         let mut r = Reader::new(self.entries.get(at..)?);
         let shared = usize::try_from(r.varint()?).ok()?;
         let rest_len = usize::try_from(r.varint()?).ok()?;
@@ -280,14 +292,17 @@ impl Unpacked {
 
 #[cfg(test)]
 mod tests {
+    use super::super::kept::KeptBlock;
     use super::*;
     use std::cmp::Reverse;
     use std::collections::{BTreeMap, BTreeSet};
 
     type Versions = BTreeMap<(Vec<u8>, Reverse<Lsn>), Option<Vec<u8>>>;
 
-    /// Keys of few letters, so that many begin alike; some with many versions.
+    /// Keys of few letters, so that many begin alike; some with many versions. Of every second seed
+    /// each letter is there seven times.
     fn entries(seed: u32, count: usize) -> Versions {
+        let times = if seed.is_multiple_of(2) { 1 } else { 7 };
         let mut random = seed;
         let mut next = || {
             random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -295,7 +310,14 @@ mod tests {
         };
         let mut all = BTreeMap::new();
         while all.len() < count {
-            let key: Vec<u8> = (0..=next() % 6).map(|_| b"abc"[next() as usize % 3]).collect();
+            let key: Vec<u8> = (0..times * (1 + next() % 6))
+                .scan(b'a', |letter, index| {
+                    if index.is_multiple_of(times) {
+                        *letter = b"abc"[next() as usize % 3];
+                    }
+                    Some(*letter)
+                })
+                .collect();
             let lsn = 1000 + Lsn::from(next() % 300);
             let value = (!next().is_multiple_of(4)).then(|| vec![7; next() as usize % 5]);
             all.insert((key, Reverse(lsn)), value);
@@ -320,10 +342,14 @@ mod tests {
             let entries = entries(seed, 1 + seed as usize * 5);
             let bytes = block_of(&entries);
             let block = Block::new(&bytes, 900).unwrap();
+            let kept = KeptBlock::new(&bytes, 900).unwrap();
+            assert_eq!(kept[..], bytes);
             let keys: BTreeSet<_> = entries.keys().map(|(key, _)| key).collect();
-            let others = [&b"a"[..], b"aab", b"bz", b"ccccccc", b"0", b"b"];
+            let others =
+                [&b"a"[..], b"aab", b"bz", b"ccccccc", b"0", b"b", b"aaaaaaabbbbbbbbcccccc"];
             for key in keys.into_iter().map(|key| &key[..]).chain(others) {
                 for upto in [0, 999, 1000, 1050, 1100, 1200, 1299, Lsn::MAX] {
+                    assert_eq!(kept.get(key, upto, 900), block.get(key, upto), "{key:?}");
                     let from = (key.to_vec(), Reverse(upto));
                     let next = entries.range(from..).next().filter(|((found, _), _)| found == key);
                     let found = block.get(key, upto).unwrap();

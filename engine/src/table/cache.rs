@@ -1,8 +1,8 @@
 //! Blocks that were read, unpacked, for whoever asks for them again.
 
+use super::kept::KeptBlock;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
-use std::sync::Arc;
 
 /// About what a block takes beside its bytes.
 const BLOCK_OVERHEAD: u64 = 64;
@@ -16,15 +16,15 @@ pub(crate) type BlockPlace = (u64, u64);
 #[derive(Debug)]
 pub(crate) struct BlockCache {
     /// `None` where nothing is kept.
-    blocks: Option<Cache<BlockPlace, Arc<[u8]>, Weight>>,
+    blocks: Option<Cache<BlockPlace, KeptBlock, Weight>>,
 }
 
 #[derive(Clone, Debug)]
 struct Weight;
 
-impl Weighter<BlockPlace, Arc<[u8]>> for Weight {
-    fn weight(&self, _: &BlockPlace, block: &Arc<[u8]>) -> u64 {
-        block.len() as u64 + BLOCK_OVERHEAD
+impl Weighter<BlockPlace, KeptBlock> for Weight {
+    fn weight(&self, _: &BlockPlace, block: &KeptBlock) -> u64 {
+        block.len_bytes() as u64 + BLOCK_OVERHEAD
     }
 }
 
@@ -36,11 +36,11 @@ impl BlockCache {
         Self { blocks: (bytes > 0).then(make) }
     }
 
-    pub(crate) fn get(&self, place: BlockPlace) -> Option<Arc<[u8]>> {
+    pub(crate) fn get(&self, place: BlockPlace) -> Option<KeptBlock> {
         self.blocks.as_ref()?.get(&place)
     }
 
-    pub(crate) fn insert(&self, place: BlockPlace, block: Arc<[u8]>) {
+    pub(crate) fn insert(&self, place: BlockPlace, block: KeptBlock) {
         if let Some(blocks) = &self.blocks {
             blocks.insert(place, block);
         }
@@ -54,13 +54,19 @@ impl BlockCache {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Entry;
+    use super::super::block::BlockBuilder;
     use super::*;
 
     #[test]
     fn it_keeps_no_more_than_it_may_and_gives_back_what_it_has() {
         const BYTES: u64 = 1 << 20;
         let cache = BlockCache::new(BYTES);
-        let block = |at: u64| -> Arc<[u8]> { vec![at.to_le_bytes()[0]; 4000].into() };
+        let block = |at: u64| {
+            let mut block = BlockBuilder::default();
+            block.push(&Entry { key: &at.to_le_bytes(), lsn: 1, value: Some(&[7; 4000]) }, 1);
+            KeptBlock::new(block.finish(), 1).expect("a block")
+        };
         let mut kept = 0;
         for at in 0..2000 {
             cache.insert((7, at), block(at));

@@ -86,7 +86,7 @@ impl<F: SealedFile> TableReader<F> {
                 let len = usize::try_from(around.end - around.start).expect("inside a file");
                 missing.push((index, place, around.start, within, AlignedBuf::zeroed(len)));
             }
-            found.push(kept.map(BlockBytes::Unpacked));
+            found.push(kept.map(BlockBytes::Kept));
         }
         for (_, place, ..) in missing.iter().filter(|_| missing.len() > 1) {
             // Where a batch is done one by one, the operating system reads the others meanwhile.
@@ -100,7 +100,7 @@ impl<F: SealedFile> TableReader<F> {
         for (index, place, _, within, buf) in missing {
             let bytes = FileBytes::Read(Arc::new(buf));
             let bytes = self.block_in(place.start, bytes, within)?;
-            found[index] = Some(self.keep(&place, bytes));
+            found[index] = Some(self.keep(blocks[index], &place, &bytes)?);
         }
         Ok(found.into_iter().flatten().collect())
     }

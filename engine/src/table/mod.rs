@@ -12,6 +12,7 @@ mod cursor;
 mod filter;
 mod footer;
 mod index;
+mod kept;
 mod many;
 mod reader;
 mod writer;

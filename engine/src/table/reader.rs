@@ -6,6 +6,7 @@ use super::cache::{BlockCache, BlockPlace};
 use super::codec::{STORED, UnpackFault, ZSTD, unpack};
 use super::filter::{self, KeyHash};
 use super::index::{self, Index};
+use super::kept::KeptBlock;
 use super::{BLOCKS, FILTER, FOOTER, Footer, INDEX, TRAILER_LEN_BYTES, Version, block_crc};
 use crate::damage::{Damage, Lsn, Newer};
 use crate::error::OpenError;
@@ -68,6 +69,7 @@ pub(super) enum BlockBytes<V> {
     /// As they stand in the file.
     Stored(FileBytes<V>, Range<usize>),
     Unpacked(Arc<[u8]>),
+    Kept(KeptBlock),
 }
 
 impl<V: Deref<Target = [u8]>> Deref for BlockBytes<V> {
@@ -77,6 +79,7 @@ impl<V: Deref<Target = [u8]>> Deref for BlockBytes<V> {
         match self {
             Self::Stored(bytes, range) => &bytes[range.clone()],
             Self::Unpacked(bytes) => bytes,
+            Self::Kept(kept) => kept,
         }
     }
 }
@@ -154,8 +157,14 @@ impl<F: SealedFile> TableReader<F> {
         key: &[u8],
         upto: Lsn,
     ) -> Result<ControlFlow<Option<Version>>, OpenError> {
-        let parsed = Block::new(bytes, self.footer.first_lsn);
-        match parsed.and_then(|parsed| parsed.get(key, upto)) {
+        let lsn_base = self.footer.first_lsn;
+        let found = match bytes {
+            BlockBytes::Kept(kept) => kept.get(key, upto, lsn_base),
+            BlockBytes::Stored(..) | BlockBytes::Unpacked(_) => {
+                Block::new(bytes, lsn_base).and_then(|parsed| parsed.get(key, upto))
+            }
+        };
+        match found {
             None => Err(self.damaged(block)),
             Some(Found::Nothing) => Ok(ControlFlow::Break(None)),
             Some(Found::MaybeNext) => Ok(ControlFlow::Continue(())),
@@ -171,18 +180,17 @@ impl<F: SealedFile> TableReader<F> {
         (self.sealed.ident().number, place.start)
     }
 
-    /// Keeps a block for whoever asks for it again.
+    /// Keeps a block, which stands at `place`, for whoever asks for it again.
     pub(super) fn keep(
         &self,
+        block: usize,
         place: &Range<u64>,
-        bytes: BlockBytes<F::View>,
-    ) -> BlockBytes<F::View> {
-        let bytes = match bytes {
-            BlockBytes::Stored(..) => Arc::from(&*bytes),
-            BlockBytes::Unpacked(bytes) => bytes,
-        };
-        self.blocks.insert(self.key_of(place), Arc::clone(&bytes));
-        BlockBytes::Unpacked(bytes)
+        bytes: &BlockBytes<F::View>,
+    ) -> Result<BlockBytes<F::View>, OpenError> {
+        let kept = KeptBlock::new(bytes, self.footer.first_lsn);
+        let kept = kept.ok_or_else(|| self.damaged(block))?;
+        self.blocks.insert(self.key_of(place), kept.clone());
+        Ok(BlockBytes::Kept(kept))
     }
 
     pub(super) fn may_have(&self, hash: KeyHash) -> Result<bool, OpenError> {
@@ -282,7 +290,7 @@ impl<F: SealedFile> TableReader<F> {
             return Ok(BlockBytes::Stored(view, payload));
         }
         if let Some(kept) = self.blocks.get(self.key_of(&place)) {
-            return Ok(BlockBytes::Unpacked(kept));
+            return Ok(BlockBytes::Kept(kept));
         }
         if verified.is_some() {
             // One read, and not one for every page that it touches.
@@ -295,7 +303,7 @@ impl<F: SealedFile> TableReader<F> {
             verified.fetch_or(bit, Ordering::Relaxed);
             return Ok(bytes);
         }
-        Ok(self.keep(&place, bytes))
+        self.keep(block, &place, &bytes)
     }
 
     /// The block in a range of bytes of the file, which stands at byte `at` of all blocks, its
