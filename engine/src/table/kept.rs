@@ -83,12 +83,13 @@ impl KeptBlock {
         let mut is_same = false;
         for index in first.. {
             let like = entries.get(index).filter(|entry| beginning(entry) == wanted);
-            let Some([.., a, b, c, d]) = like else {
+            let Some(like) = like else {
                 // What is behind has other keys; where nothing is, the next block may go on.
                 let goes_on = is_same && index == entries.len();
                 return Some(if goes_on { Found::MaybeNext } else { Found::Nothing });
             };
-            let entry = block.entry(u32::from_le_bytes([*a, *b, *c, *d]) as usize)?;
+            let place = u32::from_le_bytes(*like.last_chunk().expect("it is longer"));
+            let entry = block.entry(place as usize)?;
             // As far as the beginning tells.
             let told = common.len() + BEGINNING_LEN_BYTES;
             is_same = if entry.shared + entry.rest.len() != key.len() {
@@ -127,8 +128,7 @@ struct Parts<'k> {
 }
 
 fn beginning(entry: &[u8; ENTRY_LEN_BYTES]) -> u64 {
-    let [a, b, c, d, e, f, g, h, ..] = *entry;
-    u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    u64::from_le_bytes(*entry.first_chunk().expect("it is longer"))
 }
 
 impl Deref for KeptBlock {
