@@ -3,7 +3,8 @@
 //! Each store is loaded and made as small as it gets without a limit, and closed; then what the
 //! system caches of it is dropped, and a process of its own opens it under a limit of memory which
 //! counts the pages that the system caches for it. Stores with a cache of their own get a third
-//! of the limit for it; the rest is for their indexes, and for what the system caches for them.
+//! of the limit for it; the rest is for their indexes, and for what the system caches for them. Who
+//! takes more than there is, is ended by the system, and fails.
 
 use crate::data::{self, Random};
 use crate::million::{load_mode, said, say, spawn};
@@ -144,7 +145,8 @@ pub(crate) fn read(kind: Kind, dir: &Path, records: u64, more: &[String]) -> Res
     let time = Duration::try_from_secs_f64(seconds.parse()?)?;
     let limit = (records * RECORD_BYTES / TIMES_MEMORY).max(LIMIT_MIN);
     let cache_bytes = u32::try_from(limit / 3)?;
-    let store = kind.open(&Open { cache_bytes, ..Open::new(dir, load_mode(kind)) })?;
+    let open = Open::new(dir, load_mode(kind));
+    let store = kind.open(&Open { cache_bytes, is_larger_than_memory: true, ..open })?;
     let mut told = serde_json::Map::new();
     for threads in [1, 16] {
         let (rate, p50, p99) = gets(&*store, records, threads, time)?;

@@ -44,12 +44,20 @@ pub(crate) struct Open {
     pub(crate) cache_bytes: u32,
     /// Nothing is to be written to anything but the log, by those who have one.
     pub(crate) is_log_kept: bool,
+    /// It does not fit into memory.
+    pub(crate) is_larger_than_memory: bool,
 }
 
 impl Open {
     /// A store in `dir`, with room for all that is measured here.
     pub(crate) fn new(dir: &Path, mode: Mode) -> Self {
-        Self { dir: dir.to_owned(), mode, cache_bytes: 256 << 20, is_log_kept: false }
+        Self {
+            dir: dir.to_owned(),
+            mode,
+            cache_bytes: 256 << 20,
+            is_log_kept: false,
+            is_larger_than_memory: false,
+        }
     }
 }
 

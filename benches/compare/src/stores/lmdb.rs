@@ -20,13 +20,16 @@ impl Lmdb {
             Mode::Buffered => (EnvFlags::NO_SYNC, "NO_SYNC"),
             Mode::Strict => (EnvFlags::empty(), "default"),
         };
+        // As its documentation advises.
+        let more =
+            if open.is_larger_than_memory { EnvFlags::NO_READ_AHEAD } else { EnvFlags::empty() };
         let mut options = EnvOpenOptions::new();
         options.map_size(32 << 30);
         // SAFETY: the directory belongs to this process and to nobody else: no other program, and
         // nothing else in this one, changes the files that are mapped or opens them a second time.
         // Of what the flags take away, durability is all: no lock and no thread check is left out.
         #[expect(unsafe_code, reason = "heed maps a file, and cannot know who else changes it")]
-        let env = unsafe { options.flags(flags).open(&open.dir)? };
+        let env = unsafe { options.flags(flags | more).open(&open.dir)? };
         let table = env
             .create_databases_and_commit(env.write_txn()?, |opener, txn| {
                 opener.create_database(txn, None).map(CommitOrAbort::<_, ()>::Commit)

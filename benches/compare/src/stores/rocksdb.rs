@@ -18,6 +18,8 @@ impl Rocks {
         let mut table = BlockBasedOptions::default();
         table.set_block_cache(&Cache::new_lru_cache(usize::try_from(open.cache_bytes)?));
         table.set_bloom_filter(10.0, false);
+        // As its documentation advises where memory is short.
+        table.set_cache_index_and_filter_blocks(open.is_larger_than_memory);
         let mut options = Options::default();
         options.create_if_missing(true);
         options.set_block_based_table_factory(&table);
