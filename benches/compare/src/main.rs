@@ -16,6 +16,7 @@
 //! | `mixed` | ten gets, then a put of a key that is there, by two threads |
 //! | `big` | 1,000,000 records loaded in batches of 1,000 and flushed at the end: time and peak |
 //! | | memory of a process of its own, bytes on disk when compacted, gets from that |
+//! | `overwrite` | all of these put ten times over and half deleted: latencies, bytes on disk |
 //! | `cold` | ten times more records than memory: gets one by one and 64 at once, a scan |
 //! | `reopen` | how long opening takes after a kill, all of these records being in the log alone |
 //!
@@ -29,7 +30,7 @@
 //!
 //! # What is not
 //!
-//! Values of other lengths, deletions, latencies of writes, a power cut. A get hands a value out as the store does: LMDB and redb by reference, Gannet and
+//! Values of other lengths, latencies of durable writes, a power cut. A get hands a value out as the store does: LMDB and redb by reference, Gannet and
 //! sled as a copy or a counted reference of their own.
 
 #![deny(unsafe_code)]
@@ -37,6 +38,7 @@
 mod cold;
 mod data;
 mod million;
+mod overwrite;
 mod report;
 mod store;
 mod stores;
@@ -58,7 +60,7 @@ usage: gannet-compare [OPTIONS]
   --rounds N         rounds, 5
   --seconds S        how long a run takes, 1
   --records N        records of the small workloads, 100000
-  --big N            records of big and reopen, 1000000
+  --big N            records of big, reopen and overwrite, 1000000
   --cold N           records of cold, 5000000
   --dir DIR          where stores are made, on a disk; default: that of temporary files
   --json FILE        a line for each store and workload goes there as well
@@ -95,7 +97,7 @@ fn main() -> ExitCode {
 }
 
 fn names() -> Vec<&'static str> {
-    let others = million::NAMES.into_iter().chain([cold::NAME]);
+    let others = million::NAMES.into_iter().chain([overwrite::NAME, cold::NAME]);
     WORKLOADS.iter().map(|workload| workload.name).chain(others).collect()
 }
 
@@ -192,6 +194,9 @@ fn run(options: &Options) -> Result<bool> {
     let [big, reopen] = million::NAMES;
     measure(big, Part::Others, &|kind, dir, each| million::big(kind, dir, size, each))?;
     measure(reopen, Part::Others, &|kind, dir, each| million::reopen(kind, dir, size, each))?;
+    measure(overwrite::NAME, Part::Overwrite, &|kind, dir, each| {
+        overwrite::round(kind, dir, size, each)
+    })?;
     let size = Size { records: options.cold, time: options.time };
     measure(cold::NAME, Part::Cold, &|kind, dir, each| cold::round(kind, dir, size, each))?;
     Ok(!report.has_failed())

@@ -188,7 +188,7 @@ fn status_bytes(field: &str) -> Result<u64> {
 }
 
 /// What files take on the disk, without the holes in them.
-fn disk_bytes(dir: &Path) -> Result<u64> {
+pub(crate) fn disk_bytes(dir: &Path) -> Result<u64> {
     let mut bytes = 0;
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;

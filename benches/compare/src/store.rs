@@ -95,6 +95,9 @@ pub(crate) trait Session {
     /// Sets the value of a key.
     fn put(&mut self, key: &Key, value: &Value) -> Result<()>;
 
+    /// Deletes a key.
+    fn delete(&mut self, key: &Key) -> Result<()>;
+
     /// Sets values of many keys in one commit.
     fn put_all(&mut self, records: &[Record]) -> Result<()>;
 
@@ -111,6 +114,7 @@ pub(crate) type Change<'c> = &'c mut dyn FnMut(&[u8]) -> Result<Value>;
 pub(crate) enum Part {
     Cas,
     Cold,
+    Overwrite,
     Others,
 }
 
@@ -178,7 +182,7 @@ impl Kind {
         match self {
             Self::FjallSingle => of == Part::Cas,
             Self::GannetUring | Self::GannetMmap => of == Part::Cold,
-            Self::Redb | Self::Sqlite | Self::Sled => of != Part::Cold,
+            Self::Redb | Self::Sqlite | Self::Sled => !matches!(of, Part::Cold | Part::Overwrite),
             #[cfg(feature = "rocksdb")]
             Self::Rocksdb => true,
             Self::Gannet | Self::Lmdb | Self::Fjall => true,

@@ -17,6 +17,8 @@ pub(super) const ZSTD: u8 = 2;
 const GAIN_MIN: usize = 8;
 /// LZ4 makes nothing shorter than by that.
 const LZ4_GAIN_MAX: usize = 255;
+/// Nor Zstandard: 128 KiB that are alike take four bytes.
+const ZSTD_GAIN_MAX: usize = (128 << 10) / 4;
 /// Nothing unpacks to more: an entry is part of a batch.
 const UNPACKED_LEN_MAX: usize = 2 * BATCH_LEN_BYTES_MAX;
 /// What zstd itself takes where nobody says.
@@ -36,7 +38,6 @@ pub(super) struct Packer {
 pub(super) enum UnpackFault {
     Damaged,
     /// A codec that this program does not have: the cargo feature that has it.
-    #[cfg_attr(feature = "zstd", expect(dead_code, reason = "all are compiled in"))]
     NotCompiled(&'static str),
     /// A codec that no program of this version writes.
     Newer(u8),
@@ -97,32 +98,31 @@ pub(super) fn unpack(codec: u8, payload: &[u8]) -> Result<Arc<[u8]>, UnpackFault
     let mut r = Reader::new(payload);
     let len = r.u32().and_then(|len| usize::try_from(len).ok()).ok_or(UnpackFault::Damaged)?;
     let packed = r.rest();
-    let len_max = match codec {
-        LZ4 => packed.len().saturating_mul(LZ4_GAIN_MAX),
-        ZSTD => UNPACKED_LEN_MAX,
+    let gain_max = match codec {
+        LZ4 => LZ4_GAIN_MAX,
+        ZSTD if cfg!(feature = "zstd") => ZSTD_GAIN_MAX,
+        ZSTD => return Err(UnpackFault::NotCompiled("zstd")),
         newer => return Err(UnpackFault::Newer(newer)),
     };
-    if len > len_max {
+    if len > packed.len().saturating_mul(gain_max).min(UNPACKED_LEN_MAX) {
         return Err(UnpackFault::Damaged);
     }
     let mut bytes = vec![0; len];
-    let written = if codec == LZ4 {
-        let written = lz4_flex::block::decompress_into(packed, &mut bytes);
-        written.map_err(|_| UnpackFault::Damaged)?
-    } else {
-        unzstd(packed, &mut bytes)?
+    let written = match codec {
+        LZ4 => lz4_flex::block::decompress_into(packed, &mut bytes).ok(),
+        _ => unzstd(packed, &mut bytes),
     };
-    if written == len { Ok(bytes.into()) } else { Err(UnpackFault::Damaged) }
+    if written == Some(len) { Ok(bytes.into()) } else { Err(UnpackFault::Damaged) }
 }
 
 #[cfg(feature = "zstd")]
-fn unzstd(packed: &[u8], bytes: &mut [u8]) -> Result<usize, UnpackFault> {
-    zstd::bulk::decompress_to_buffer(packed, bytes).map_err(|_| UnpackFault::Damaged)
+fn unzstd(packed: &[u8], bytes: &mut [u8]) -> Option<usize> {
+    zstd::bulk::decompress_to_buffer(packed, bytes).ok()
 }
 
 #[cfg(not(feature = "zstd"))]
-fn unzstd(_: &[u8], _: &mut [u8]) -> Result<usize, UnpackFault> {
-    Err(UnpackFault::NotCompiled("zstd"))
+fn unzstd(_: &[u8], _: &mut [u8]) -> Option<usize> {
+    None
 }
 
 #[cfg(test)]

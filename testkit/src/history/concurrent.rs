@@ -4,8 +4,8 @@ use super::{Call, History, REGISTERS, Registers, What};
 use crate::fault::{Action, Calls, FaultStorage, Faults, Rule};
 use crate::sim::{SimDisk, SimRng, SimStorage};
 use gannet::{
-    CommitError, Config, Database, Durability, Id, Lsn, Metric, OpenError, Params, SearchOptions,
-    SeededChance, WriteBatch,
+    Commit, CommitError, Config, Database, Durability, Id, Lsn, Metric, OpenError, Params,
+    ReadError, SearchOptions, SeededChance, WriteBatch, limits,
 };
 use gannet_storage::{Op, Storage};
 use std::error::Error;
@@ -102,7 +102,7 @@ pub fn run<G: Ground>(ground: &mut G, histories: &Histories) -> Result<Report, S
         let has_failed = calls.iter().any(|(_, lsn)| *lsn == Some(Lsn::MAX));
         for (call, lsn) in &mut calls {
             let is_covered = lsn.is_some_and(|lsn| lsn <= synced) || has_all && !has_failed;
-            let is_write = matches!(call.what, What::Write(_));
+            let is_write = !matches!(call.what, What::Read(_));
             call.is_sure |= is_write && call.ended.is_some() && is_covered;
         }
         let db = open(ground, &Faults::default(), rng.next_u64()).map_err(told)?;
@@ -145,7 +145,9 @@ type Db<S> = Database<FaultStorage<S>>;
 fn open<G: Ground>(ground: &G, faults: &Faults, chance: u64) -> Result<Db<G::Storage>, String> {
     let mut config = Config::balanced();
     config.threads = 2;
-    config.segment_bytes = gannet::limits::SEGMENT_BYTES_MIN;
+    config.segment_bytes = limits::SEGMENT_BYTES_MIN;
+    // Tables are written and merged meanwhile.
+    config.memtable_bytes = 16 << 10;
     config.chance = Arc::new(SeededChance::new(chance));
     let storage = FaultStorage::over(ground.open(), faults.clone());
     Database::open(storage, config).map_err(|error: OpenError| told(&error))
@@ -155,18 +157,35 @@ fn open<G: Ground>(ground: &G, faults: &Faults, chance: u64) -> Result<Db<G::Sto
 fn look<S: Storage>(db: &Db<S>) -> Result<Registers, String> {
     let mut registers = Registers::default();
     for (at, register) in registers.iter_mut().enumerate() {
-        *register = get(db, at)?;
+        let (_, found) = get(db, at)?.ok_or("what is there after a crash cannot be read")?;
+        *register = found;
     }
     Ok(registers)
 }
 
-fn get<S: Storage>(db: &Db<S>, at: usize) -> Result<Option<u32>, String> {
-    if at < KEYS {
-        let found = db.get(KEYSPACE, &key(at)).map_err(|error| told(&error))?;
-        return found.map(|value| number_of(&value)).transpose();
+/// A register with what is in it; `None` where the storage refused: that tells nothing.
+fn get<S: Storage>(db: &Db<S>, at: usize) -> Result<Option<(usize, Option<u32>)>, String> {
+    let found = if at < KEYS {
+        answer(db.get(KEYSPACE, &key(at)))?.map(|value| number_in(value.as_deref()))
+    } else {
+        let found = answer(db.get_vector(COLLECTION, &Id::Int(at as u64)))?;
+        found.map(|vector| vector.map(|vector| number_of_float(vector[0])).transpose())
+    };
+    Ok(found.transpose()?.map(|found| (at, found)))
+}
+
+/// `None` where the storage refused, as it does when the power is gone.
+fn answer<T>(answer: Result<T, ReadError>) -> Result<Option<T>, String> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(ReadError::Storage(_)) => Ok(None),
+        Err(error) => Err(told(&error)),
     }
-    let found = db.get_vector(COLLECTION, &Id::Int(at as u64)).map_err(|error| told(&error))?;
-    found.map(|vector| number_of_float(vector[0])).transpose()
+}
+
+/// The number in the value of a key, if it has one.
+fn number_in(value: Option<&[u8]>) -> Result<Option<u32>, String> {
+    value.map(number_of).transpose()
 }
 
 fn key(at: usize) -> [u8; 1] {
@@ -232,6 +251,34 @@ fn work<S: Storage>(
     Ok(calls)
 }
 
+/// Registers, and what is in them.
+type Changes = Vec<(usize, Option<u32>)>;
+
+/// Keys as a scan finds them.
+#[derive(Default)]
+struct Keys {
+    numbers: [Option<u32>; KEYS],
+    wrong: Option<String>,
+}
+
+impl Keys {
+    fn see(&mut self, key: &[u8], value: &[u8]) -> ControlFlow<()> {
+        match (self.numbers.get_mut(usize::from(key[0])), number_of(value)) {
+            (Some(found), Ok(number)) => *found = Some(number),
+            _ => self.wrong = Some(format!("key {key:?}, value {value:?}")),
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Every key, there or not.
+    fn found(self) -> Result<Changes, String> {
+        match self.wrong {
+            Some(wrong) => Err(wrong),
+            None => Ok(self.numbers.into_iter().enumerate().collect()),
+        }
+    }
+}
+
 struct Worker<'w, S: Storage> {
     db: &'w Db<S>,
     events: &'w AtomicU64,
@@ -244,17 +291,20 @@ impl<S: Storage> Worker<'_, S> {
         self.events.fetch_add(1, Ordering::SeqCst)
     }
 
-    fn call(&mut self) -> Result<Vec<Noted>, String> {
-        match self.rng.below(12) {
-            0..6 => self.write(),
-            6..10 => {
+    fn call(&mut self) -> Result<Option<Noted>, String> {
+        match self.rng.below(16) {
+            0..5 => self.write(),
+            5..8 => {
                 let at = self.rng.below(REGISTERS);
                 let begun = self.event();
                 let found = get(self.db, at)?;
-                Ok(vec![self.read(begun, vec![(at, found)])])
+                Ok(found.map(|found| self.read(begun, vec![found])))
             }
-            10 => self.scan(),
-            _ => self.search(),
+            8 => self.scan(),
+            9 => self.search(),
+            10 => self.snapshot(),
+            11 => self.cas(),
+            _ => self.transact(),
         }
     }
 
@@ -263,82 +313,186 @@ impl<S: Storage> Worker<'_, S> {
         (Call { begun, ended, what: What::Read(found), is_sure: false }, None)
     }
 
-    /// A batch of some registers, all with one number, or deleted.
-    fn write(&mut self) -> Result<Vec<Noted>, String> {
+    /// What is to be of some registers: all have one number, or are deleted.
+    fn changes(&mut self) -> Changes {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
-        let (mut batch, mut changes) = (WriteBatch::new(), Vec::new());
+        let mut changes = Vec::new();
         for at in 0..REGISTERS {
-            if self.rng.below(3) > 0 {
-                continue;
+            if self.rng.below(3) == 0 {
+                changes.push((at, (self.rng.below(4) > 0).then_some(number)));
             }
-            let to = (self.rng.below(4) > 0).then_some(number);
-            changes.push((at, to));
+        }
+        changes
+    }
+
+    /// The value of a key that says its number, of any length.
+    fn value(&mut self, number: u32) -> Vec<u8> {
+        let mut value = number.to_le_bytes().to_vec();
+        value.resize(4 + self.rng.below(900), 7);
+        value
+    }
+
+    fn durability(&mut self) -> Durability {
+        if self.rng.below(2) == 0 { Durability::Strict } else { Durability::Buffered }
+    }
+
+    /// A batch of some registers.
+    fn write(&mut self) -> Result<Option<Noted>, String> {
+        let (mut batch, changes) = (WriteBatch::new(), self.changes());
+        for &(at, to) in &changes {
             let id = at as u64;
             match to {
-                Some(_) if at < KEYS => {
-                    let mut value = number.to_le_bytes().to_vec();
-                    value.resize(4 + self.rng.below(900), 7);
-                    batch.put(KEYSPACE, &key(at), &value);
-                }
+                Some(number) if at < KEYS => batch.put(KEYSPACE, &key(at), &self.value(number)),
                 None if at < KEYS => batch.delete(KEYSPACE, &key(at)),
                 Some(number) => batch.upsert(COLLECTION, id, &[float(number), 1.0]),
                 None => batch.delete_row(COLLECTION, id),
             }
         }
         if changes.is_empty() {
-            return Ok(Vec::new());
+            return Ok(None);
         }
-        let is_strict = self.rng.below(2) == 0;
-        let durability = if is_strict { Durability::Strict } else { Durability::Buffered };
+        let durability = self.durability();
         let begun = self.event();
         let done = self.db.commit_with(batch, durability);
+        self.committed(begun, done, What::Write(changes), durability)
+    }
+
+    /// Some keys are read, one by one or by a scan, and some registers written upon that.
+    fn transact(&mut self) -> Result<Option<Noted>, String> {
+        let changes = self.changes();
+        let durability = self.durability();
+        let begun = self.event();
+        let mut transaction = self.db.transaction();
+        let mut found = Vec::new();
+        if self.rng.below(3) == 0 {
+            let mut keys = Keys::default();
+            let all = (Bound::Unbounded, Bound::Unbounded);
+            let scanned =
+                transaction.scan(KEYSPACE, all.0, all.1, |key, value| keys.see(key, value));
+            if answer(scanned)?.is_none() {
+                return Ok(None);
+            }
+            found = keys.found()?;
+        } else {
+            for at in 0..KEYS {
+                if self.rng.below(2) == 0 {
+                    continue;
+                }
+                let Some(value) = answer(transaction.get(KEYSPACE, &key(at)))? else {
+                    return Ok(None);
+                };
+                found.push((at, number_in(value.as_deref())?));
+            }
+        }
+        if self.rng.below(2) == 0 {
+            thread::yield_now();
+        }
+        for &(at, to) in &changes {
+            let id = at as u64;
+            match to {
+                Some(number) if at < KEYS => {
+                    transaction.put(KEYSPACE, &key(at), &self.value(number));
+                }
+                None if at < KEYS => transaction.delete(KEYSPACE, &key(at)),
+                Some(number) => transaction.upsert(COLLECTION, id, &[float(number), 1.0]),
+                None => transaction.delete_row(COLLECTION, id),
+            }
+        }
+        let done = transaction.commit_with(durability);
+        if changes.is_empty() {
+            // It had nothing to commit, and makes nothing durable.
+            done.map_err(|error| told(&error))?;
+            return Ok(Some(self.read(begun, found)));
+        }
+        self.committed(begun, done, What::Transact { found, changes }, durability)
+    }
+
+    /// A key is read, and written if nobody else did meanwhile.
+    fn cas(&mut self) -> Result<Option<Noted>, String> {
+        let at = self.rng.below(KEYS);
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        let begun = self.event();
+        let Some(versioned) = answer(self.db.get_versioned(KEYSPACE, &key(at)))? else {
+            return Ok(None);
+        };
+        let (value, version) = versioned.map_or((None, 0), |is| (Some(is.value), is.version));
+        let found = vec![(at, number_in(value.as_deref())?)];
+        let done = self.db.cas(KEYSPACE, &key(at), version, Some(&self.value(number)));
+        let what = What::Transact { found, changes: vec![(at, Some(number))] };
+        self.committed(begun, done, what, Durability::Strict)
+    }
+
+    /// How a commit ended that began at an event.
+    fn committed(
+        &self,
+        begun: u64,
+        done: Result<Commit, CommitError>,
+        what: What,
+        durability: Durability,
+    ) -> Result<Option<Noted>, String> {
         let ended = self.event();
-        let what = What::Write(changes);
         match done {
             Ok(commit) => {
-                let call = Call { begun, ended: Some(ended), what, is_sure: is_strict };
-                Ok(vec![(call, Some(commit.last_lsn))])
+                let is_sure = durability == Durability::Strict;
+                Ok(Some((Call { begun, ended: Some(ended), what, is_sure }, Some(commit.last_lsn))))
             }
             Err(CommitError::Unknown(_)) => {
                 let call = Call { begun, ended: None, what, is_sure: false };
-                Ok(vec![(call, Some(Lsn::MAX))])
+                Ok(Some((call, Some(Lsn::MAX))))
             }
             Err(
                 CommitError::NoSpace(_)
                 | CommitError::MemtableFull { .. }
                 | CommitError::Refused(_)
+                | CommitError::Conflict { .. }
+                | CommitError::Unread(_)
                 | CommitError::Poisoned,
-            ) => Ok(Vec::new()),
+            ) => {
+                // What it found was there at one instant all the same.
+                let What::Transact { found, .. } = what else { return Ok(None) };
+                let what = What::Read(found);
+                Ok(Some((Call { begun, ended: Some(ended), what, is_sure: false }, None)))
+            }
             Err(error) => Err(told(&error)),
         }
     }
 
-    /// A scan promises each key, not all at one instant.
-    fn scan(&mut self) -> Result<Vec<Noted>, String> {
-        let mut found = [None; KEYS];
+    /// A snapshot of all registers, or of some.
+    fn snapshot(&mut self) -> Result<Option<Noted>, String> {
         let begun = self.event();
-        let mut wrong = None;
-        let scanned = self.db.scan(KEYSPACE, Bound::Unbounded, Bound::Unbounded, |key, value| {
-            match (found.get_mut(usize::from(key[0])), number_of(value)) {
-                (Some(found), Ok(number)) => *found = Some(number),
-                _ => wrong = Some(format!("key {key:?}, value {value:?}")),
+        let snapshot = self.db.snapshot();
+        let mut found = Vec::new();
+        for at in 0..REGISTERS {
+            if self.rng.below(4) == 0 {
+                thread::yield_now();
             }
-            ControlFlow::Continue(())
-        });
-        scanned.map_err(|error| told(&error))?;
-        let ended = self.event();
-        if let Some(wrong) = wrong {
-            return Err(wrong);
+            let number = if at < KEYS {
+                let value = answer(snapshot.get(KEYSPACE, &key(at)))?;
+                value.map(|value| number_in(value.as_deref()))
+            } else {
+                let vector = answer(snapshot.get_vector(COLLECTION, &Id::Int(at as u64)))?;
+                vector.map(|vector| vector.map(|vector| number_of_float(vector[0])).transpose())
+            };
+            let Some(number) = number.transpose()? else { return Ok(None) };
+            found.push((at, number));
         }
-        let one = |(at, found): (usize, Option<u32>)| {
-            let what = What::Read(vec![(at, found)]);
-            (Call { begun, ended: Some(ended), what, is_sure: false }, None)
-        };
-        Ok(found.into_iter().enumerate().map(one).collect())
+        Ok(Some(self.read(begun, found)))
+    }
+
+    /// All keys, as they were at one instant.
+    fn scan(&mut self) -> Result<Option<Noted>, String> {
+        let mut keys = Keys::default();
+        let begun = self.event();
+        let all = (Bound::Unbounded, Bound::Unbounded);
+        let scanned = self.db.scan(KEYSPACE, all.0, all.1, |key, value| keys.see(key, value));
+        if answer(scanned)?.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(self.read(begun, keys.found()?)))
     }
 
     /// An exact search for all rows: what there is at one instant.
-    fn search(&mut self) -> Result<Vec<Noted>, String> {
+    fn search(&mut self) -> Result<Option<Noted>, String> {
         let mut options = SearchOptions::new(2 * REGISTERS);
         options.exact = true;
         let begun = self.event();
@@ -350,7 +504,7 @@ impl<S: Storage> Worker<'_, S> {
             let (_, number) = register.ok_or_else(|| format!("hit {hit:?}"))?;
             *number = Some(number_of_float(-hit.distance)?);
         }
-        Ok(vec![self.read(begun, found)])
+        Ok(Some(self.read(begun, found)))
     }
 }
 

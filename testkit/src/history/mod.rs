@@ -4,7 +4,8 @@
 //! down what they did is in [`concurrent`].
 //!
 //! A history is what several threads asked of some registers between two crashes: atomic writes of
-//! several registers (batches), atomic reads of one or several, and what was found after the crash.
+//! several registers (batches), atomic reads of one or several, both at once (transactions), and
+//! what was found after the crash.
 //! It is good if there is one order of all calls that keeps the order of calls that did not
 //! overlap, in which every read finds what was written last, and at one place of which, behind all
 //! writes that must survive, everything is as it was found after the crash. So it is linearizable
@@ -42,6 +43,29 @@ pub enum What {
     Write(Vec<(usize, Option<u32>)>),
     /// Found these contents.
     Read(Vec<(usize, Option<u32>)>),
+    /// Found contents, and gave registers others.
+    Transact {
+        /// What it found.
+        found: Vec<(usize, Option<u32>)>,
+        /// What it wrote.
+        changes: Vec<(usize, Option<u32>)>,
+    },
+}
+
+impl What {
+    fn found(&self) -> &[(usize, Option<u32>)] {
+        match self {
+            Self::Write(_) => &[],
+            Self::Read(found) | Self::Transact { found, .. } => found,
+        }
+    }
+
+    fn changes(&self) -> &[(usize, Option<u32>)] {
+        match self {
+            Self::Read(_) => &[],
+            Self::Write(changes) | Self::Transact { changes, .. } => changes,
+        }
+    }
 }
 
 /// What threads did between two crashes.
@@ -105,16 +129,10 @@ impl History {
         let next = waiting().filter(move |(_, call)| call.begun < first_end);
         let calls = next.filter_map(|(at, call)| {
             let mut registers = place.registers;
-            match &call.what {
-                What::Write(changes) => {
-                    for &(register, to) in changes {
-                        registers[register] = to;
-                    }
-                }
-                What::Read(found) => {
-                    let fits = found.iter().all(|&(register, is)| registers[register] == is);
-                    fits.then_some(())?;
-                }
+            let fits = |&(register, is): &(usize, _)| registers[register] == is;
+            call.what.found().iter().all(fits).then_some(())?;
+            for &(register, to) in call.what.changes() {
+                registers[register] = to;
             }
             Some(Place { done: place.done | 1 << at, registers })
         });
@@ -222,6 +240,25 @@ mod tests {
         check(true, with([both(Some(1), Some(1)), read(4, 5, &[])]), &due);
         check(false, with([both(Some(1), None), read(4, 5, &[])]), &due);
         check(false, with([read(2, 3, &[]), read(4, 5, &[])]), &[(0, 1)]);
+    }
+
+    #[test]
+    fn a_transaction_wrote_upon_what_it_read() {
+        let add = |begun, ended, found, to| {
+            let what = What::Transact { found: vec![(0, found)], changes: vec![(0, Some(to))] };
+            Call { begun, ended: Some(ended), what, is_sure: true }
+        };
+        check(true, vec![add(1, 5, None, 1), add(2, 6, Some(1), 2)], &[(0, 2)]);
+        check(true, vec![add(1, 5, Some(2), 1), add(2, 6, None, 2)], &[(0, 1)]);
+        // Both upon the same: one of them is lost.
+        check(false, vec![add(1, 5, None, 1), add(2, 6, None, 2)], &[(0, 2)]);
+        // Each upon what the other changed: neither is the first.
+        let skewed = |begun, reads, writes| {
+            let what =
+                What::Transact { found: vec![(reads, None)], changes: vec![(writes, Some(1))] };
+            Call { begun, ended: Some(9), what, is_sure: true }
+        };
+        check(false, vec![skewed(1, 0, 1), skewed(2, 1, 0)], &[(0, 1), (1, 1)]);
     }
 
     #[test]

@@ -101,6 +101,10 @@ impl Session for &Fjall {
         Ok(())
     }
 
+    fn delete(&mut self, key: &Key) -> Result<()> {
+        Ok(self.keyspace.remove(&key[..])?)
+    }
+
     fn put_all(&mut self, records: &[Record]) -> Result<()> {
         let mut batch = self.database.batch().durability(self.persist());
         for (key, value) in records {

@@ -91,6 +91,13 @@ impl<S: Storage> Session for &Database<S> {
         Ok(())
     }
 
+    fn delete(&mut self, key: &Key) -> Result<()> {
+        let mut batch = WriteBatch::new();
+        batch.delete(KEYSPACE, key);
+        self.commit(batch)?;
+        Ok(())
+    }
+
     fn put_all(&mut self, records: &[Record]) -> Result<()> {
         let mut batch = WriteBatch::new();
         for (key, value) in records {

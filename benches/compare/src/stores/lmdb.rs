@@ -82,6 +82,12 @@ impl Session for &Lmdb {
         Ok(txn.commit()?)
     }
 
+    fn delete(&mut self, key: &Key) -> Result<()> {
+        let mut txn = self.env.write_txn()?;
+        self.table.delete(&mut txn, key)?;
+        Ok(txn.commit()?)
+    }
+
     fn put_all(&mut self, records: &[Record]) -> Result<()> {
         let mut txn = self.env.write_txn()?;
         for (key, value) in records {

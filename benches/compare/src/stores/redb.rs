@@ -91,6 +91,10 @@ impl Session for &Redb {
         Ok(txn.commit()?)
     }
 
+    fn delete(&mut self, _: &Key) -> Result<()> {
+        Err("its deletions are not measured".into())
+    }
+
     fn put_all(&mut self, records: &[Record]) -> Result<()> {
         let txn = self.begin()?;
         let mut table = txn.open_table(TABLE)?;

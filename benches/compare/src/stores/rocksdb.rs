@@ -98,6 +98,10 @@ impl Session for RocksSession<'_> {
         Ok(self.database.put_opt(key, value, &self.options)?)
     }
 
+    fn delete(&mut self, key: &Key) -> Result<()> {
+        Ok(self.database.delete_opt(key, &self.options)?)
+    }
+
     fn put_all(&mut self, records: &[Record]) -> Result<()> {
         let mut batch = WriteBatchWithTransaction::<true>::default();
         for (key, value) in records {

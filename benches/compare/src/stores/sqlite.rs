@@ -96,6 +96,10 @@ impl Session for Connection {
         Ok(())
     }
 
+    fn delete(&mut self, _: &Key) -> Result<()> {
+        Err("its deletions are not measured".into())
+    }
+
     fn put_all(&mut self, records: &[Record]) -> Result<()> {
         let txn = self.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut statement = txn.prepare_cached(PUT)?;
