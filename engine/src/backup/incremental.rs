@@ -13,6 +13,7 @@ use crate::log::segment;
 use crate::manifest::Manifest;
 use crate::root;
 use crate::sealed::{FileKind, FileRef, SealedReader};
+use crate::settle::settle;
 use gannet_storage::{FileMeta, Storage};
 use std::collections::BTreeSet;
 
@@ -33,17 +34,8 @@ impl<S: Storage> Database<S> {
         }
         let pin = self.pin()?;
         let listed = check_ours(to, pin.database)?;
-        let extent = Extent {
-            database: pin.database,
-            checkpoint: (&pin.manifest, pin.manifest_number),
-            segments: pin.manifest.log_first..pin.log_end_number,
-            end: pin.log_end,
-            is_strict: false,
-        };
-        let written = bring_up_to_date(&self.core.storage, to, &extent, &listed)?;
-        let checkpoint_lsn = pin.manifest.position.lsn;
-        let Written { files, bytes, kept } = written;
-        Ok(BackupReport { lsn: pin.log_end.lsn, checkpoint_lsn, files, bytes, kept })
+        let written = bring_up_to_date(&self.core.storage, to, &pin.extent(), &listed)?;
+        Ok(pin.report(written))
     }
 }
 
@@ -105,8 +97,12 @@ fn bring_up_to_date<S: Storage, T: Storage>(
     Ok(written)
 }
 
-/// Whether a target has a file, every byte as it was written.
+/// Whether a target has a file, every byte as it was written: on the media, as who wrote it may
+/// have died before it was.
 fn has<T: Storage>(to: &T, database: [u8; 16], (kind, file): &(FileKind, FileRef)) -> bool {
+    if settle(to, &kind.file_name(file.number)).is_err() {
+        return false;
+    }
     let reader = SealedReader::open(to, *kind, database, file);
     reader.is_ok_and(|reader| reader.verify().is_ok() && reader.check_padding().is_ok())
 }

@@ -111,16 +111,8 @@ impl<S: Storage> Database<S> {
         }
         check_empty(to)?;
         let pin = self.pin()?;
-        let extent = Extent {
-            database: pin.database,
-            checkpoint: (&pin.manifest, pin.manifest_number),
-            segments: pin.manifest.log_first..pin.log_end_number,
-            end: pin.log_end,
-            is_strict: false,
-        };
-        let Written { files, bytes, kept } = copy(&self.core.storage, to, &extent)?;
-        let checkpoint_lsn = pin.manifest.position.lsn;
-        Ok(BackupReport { lsn: pin.log_end.lsn, checkpoint_lsn, files, bytes, kept })
+        let written = copy(&self.core.storage, to, &pin.extent())?;
+        Ok(pin.report(written))
     }
 
     /// Ends the active segment, and keeps what there is then from being removed.

@@ -3,6 +3,7 @@
 //! Keeps the checkpoint in force and the end of the log as they were at one instant. Who removes
 //! files asks first; a pin ends when it is dropped.
 
+use super::{BackupReport, Extent, Written};
 use crate::database::Writer;
 use crate::log::LogPosition;
 use crate::manifest::Manifest;
@@ -39,6 +40,23 @@ impl Pin {
         writer.pins.0.push(Arc::downgrade(&pin));
         pin
     }
+
+    /// The bytes that it pins.
+    pub(super) fn extent(&self) -> Extent<'_> {
+        Extent {
+            database: self.database,
+            checkpoint: (&self.manifest, self.manifest_number),
+            segments: self.manifest.log_first..self.log_end_number,
+            end: self.log_end,
+            is_strict: false,
+        }
+    }
+
+    /// What there is to say when they were copied.
+    pub(super) fn report(&self, Written { files, bytes, kept }: Written) -> BackupReport {
+        let checkpoint_lsn = self.manifest.position.lsn;
+        BackupReport { lsn: self.log_end.lsn, checkpoint_lsn, files, bytes, kept }
+    }
 }
 
 impl Pins {
@@ -57,7 +75,7 @@ impl Pins {
 
 #[cfg(test)]
 mod tests {
-    use crate::backup::{Extent, copy};
+    use crate::backup::copy;
     use crate::{Config, Database, WriteBatch};
     use gannet_storage::{MemStorage, Storage};
     use std::ops::ControlFlow;
@@ -80,15 +98,8 @@ mod tests {
         db.commit(batch).unwrap();
         let pin = db.pin().unwrap();
         (3..9).for_each(|key| put_and_checkpoint(&db, key));
-        let extent = Extent {
-            database: pin.database,
-            checkpoint: (&pin.manifest, pin.manifest_number),
-            segments: pin.manifest.log_first..pin.log_end_number,
-            end: pin.log_end,
-            is_strict: false,
-        };
         let to = MemStorage::new();
-        copy(db.storage(), &to, &extent).unwrap();
+        copy(db.storage(), &to, &pin.extent()).unwrap();
         let copied = Database::open(to, config).unwrap();
         for key in [&[2][..], b"in the log"] {
             assert!(copied.get("kv", key).unwrap().is_some(), "{key:?}");

@@ -513,3 +513,33 @@ fn an_incremental_backup_that_ends_anywhere_is_none_or_whole_and_can_be_ended() 
         assert_eq!(shown(&Database::open(restored, config(9)).unwrap(), 200), contents);
     }
 }
+
+/// The target's process is killed at every step of a first backup; the second one goes on with what
+/// is there, says that it is done, and then the power goes.
+#[test]
+fn what_an_incremental_backup_finds_of_one_that_was_killed_is_durable_when_it_is_done() {
+    let disk = SimDisk::new();
+    let contents = example(&disk);
+    let db = open(&disk, 3);
+    checkpoint(&db);
+    let mut kept = 0;
+    for steps in 1.. {
+        let target = SimDisk::new();
+        let storage = target.open().unwrap();
+        target.cut_after(target.steps() + steps);
+        let done = db.backup_incremental(&storage);
+        drop(storage);
+        let target = target.kill();
+        if done.is_err() {
+            kept += db.backup_incremental(&target.open().unwrap()).unwrap().kept;
+        }
+        let pending = target.pending();
+        let (left, restored) = (pending.crash(&pending.nothing()), MemStorage::new());
+        restore(&left.open().unwrap(), &restored).unwrap_or_else(|e| panic!("{steps}: {e:?}"));
+        assert_eq!(shown(&Database::open(restored, config(9)).unwrap(), 200), contents, "{steps}");
+        if done.is_ok() {
+            break;
+        }
+    }
+    assert!(kept > 0, "nothing was left to go on with");
+}
