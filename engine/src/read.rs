@@ -8,7 +8,7 @@ use crate::database::{Core, Database, ViewOf};
 use crate::error::ReadError;
 use crate::keys::is_empty_range;
 use crate::state::State;
-use crate::table::{Direction, Version, Which};
+use crate::table::{Direction, Version};
 use crate::tree::{Cursor, Keyspaces, split, tree_key, tree_range};
 use gannet_storage::Storage;
 use std::ops::{Bound, ControlFlow};
@@ -211,7 +211,7 @@ impl<'c, S: Storage> KeysAt<'c, S> {
         let bounds = (from.as_ref().map(|key| &key[..]), to.as_ref().map(|key| &key[..]));
         let files = self.core.tree.files(&self.core.storage);
         let layers = self.core.tree.layers_full();
-        let mut cursor = layers.cursor(files, bounds, Which::UpTo(self.lsn), direction)?;
+        let mut cursor = layers.cursor(files, bounds, self.lsn, direction)?;
         drop(layers);
         while let Some(entry) = cursor.entry() {
             if let (Some((_, key)), Some(value)) = (split(entry.key), entry.value)

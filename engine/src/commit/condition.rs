@@ -11,7 +11,7 @@ use crate::database::Core;
 use crate::error::CommitError;
 use crate::keys::is_empty_range;
 use crate::sync::{MutexGuard, Ordering};
-use crate::table::{Direction, Which};
+use crate::table::Direction;
 use crate::tree::{Cursor, Keyspaces, TreeKey, split, tree_key, tree_range};
 use gannet_storage::Storage;
 use std::collections::VecDeque;
@@ -219,8 +219,7 @@ impl<S: Storage> Core<S> {
         let bounds = (from.as_ref().map(|key| &key[..]), to.as_ref().map(|key| &key[..]));
         let files = self.tree.files(&self.storage);
         let layers = self.tree.layers_full().changed_since(lsn);
-        let which = Which::UpTo(upto);
-        let cursor = layers.cursor(files, bounds, which, Direction::Forward);
+        let cursor = layers.cursor(files, bounds, upto, Direction::Forward);
         let mut cursor = cursor.map_err(CommitError::of_tables)?;
         while let Some(entry) = cursor.entry() {
             if entry.lsn > lsn {

@@ -7,8 +7,7 @@ use super::order::KeyOrder;
 use super::shard::{Key, Keyed, Shard};
 use super::{Memtable, SHARDS};
 use crate::damage::Lsn;
-use crate::table::{Direction, Entry, Order, Which};
-use std::cmp::Ordering;
+use crate::table::{Direction, Entry};
 use std::collections::VecDeque;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -24,7 +23,8 @@ const STEP_BYTES: usize = 64 << 10;
 #[derive(Debug)]
 pub(crate) struct MemtableCursor {
     memtable: Arc<Memtable>,
-    which: Which,
+    /// Of each key the newest version up to this record is asked for.
+    upto: Lsn,
     direction: Direction,
     shards: Vec<ShardCursor>,
     /// The shard that has the next version.
@@ -54,7 +54,7 @@ impl MemtableCursor {
     pub(crate) fn new(
         memtable: Arc<Memtable>,
         (from, to): (Bound<&[u8]>, Bound<&[u8]>),
-        which: Which,
+        upto: Lsn,
         direction: Direction,
     ) -> Self {
         let shard = |_| ShardCursor {
@@ -66,7 +66,7 @@ impl MemtableCursor {
         };
         (0..SHARDS).for_each(|shard| memtable.bring_in_order(shard));
         let shards = (0..SHARDS).map(shard).collect();
-        let mut cursor = Self { memtable, which, direction, shards, next: None };
+        let mut cursor = Self { memtable, upto, direction, shards, next: None };
         (0..SHARDS).for_each(|shard| cursor.fill(shard));
         cursor.choose();
         cursor
@@ -92,34 +92,25 @@ impl MemtableCursor {
         while cursor.copied.is_empty() && !cursor.is_done {
             let order = self.memtable.orders[index].read();
             let shard = self.memtable.shards[index].read();
-            cursor.step((&order, &shard), self.which, self.direction);
+            cursor.step((&order, &shard), self.upto, self.direction);
         }
     }
 
     /// Finds the shard with the next version.
     fn choose(&mut self) {
-        let order = |shard: usize| {
-            let Copied { key, lsn, .. } = self.shards[shard].copied.front()?;
-            Some(Order { key, lsn: *lsn })
+        let keys = self.shards.iter().enumerate();
+        let keys = keys.filter_map(|(shard, cursor)| Some((&cursor.copied.front()?.key, shard)));
+        // Two shards have no key in common.
+        let first = match self.direction {
+            Direction::Forward => keys.min(),
+            Direction::Backward => keys.max(),
         };
-        let mut first: Option<(usize, Order<'_>)> = None;
-        for shard in 0..SHARDS {
-            let Some(found) = order(shard) else { continue };
-            // Two shards have no key in common.
-            let is_first = first.is_none_or(|(_, first)| match self.direction {
-                Direction::Forward => found.cmp(&first) == Ordering::Less,
-                Direction::Backward => found.key.cmp(first.key) == Ordering::Greater,
-            });
-            if is_first {
-                first = Some((shard, found));
-            }
-        }
-        self.next = first.map(|(shard, _)| shard);
+        self.next = first.map(|(_, shard)| shard);
     }
 }
 
 impl ShardCursor {
-    fn step(&mut self, (order, shard): (&KeyOrder, &Shard), which: Which, direction: Direction) {
+    fn step(&mut self, (order, shard): (&KeyOrder, &Shard), upto: Lsn, direction: Direction) {
         let key = |index: u32| &shard.at(index).key[..];
         let mut range = order.range(
             |index| match &self.from {
@@ -145,15 +136,10 @@ impl ShardCursor {
                 break;
             };
             last = Some(key);
-            let mut slot = match which {
-                Which::All => Some(newest),
-                Which::UpTo(lsn) => newest.upto(lsn),
-            };
-            while let Some(found) = slot {
+            if let Some(found) = newest.upto(upto) {
                 let value = found.value.clone();
                 bytes += key.len() + value.as_ref().map_or(0, |value| value.len());
                 self.copied.push_back(Copied { key: key.clone(), lsn: found.lsn, value });
-                slot = found.older.as_deref().filter(|_| which == Which::All);
             }
             if bytes >= STEP_BYTES {
                 break;

@@ -1,7 +1,7 @@
 //! A memtable beside a map of all versions.
 
 use super::*;
-use crate::table::{Direction, Entry, Which};
+use crate::table::{Direction, Entry};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -68,8 +68,7 @@ fn at_each_horizon_it_is_what_it_was() {
             let bounds = (from.as_ref().map(Vec::as_slice), to.as_ref().map(Vec::as_slice));
             let read = |direction| {
                 let memtable = Arc::clone(&memtable);
-                let mut cursor =
-                    MemtableCursor::new(memtable, bounds, Which::UpTo(upto), direction);
+                let mut cursor = MemtableCursor::new(memtable, bounds, upto, direction);
                 let mut all = Vec::new();
                 while let Some(Entry { key, lsn, value }) = cursor.entry() {
                     let value = value.map(<[u8]>::to_vec);
@@ -90,9 +89,7 @@ fn at_each_horizon_it_is_what_it_was() {
 fn what_nobody_can_see_is_dropped() {
     let count = |horizons: &Horizons| {
         let (memtable, _) = fill(horizons);
-        let all = (Bound::Unbounded, Bound::Unbounded);
-        let mut cursor =
-            MemtableCursor::new(Arc::clone(&memtable), all, Which::All, Direction::Forward);
+        let mut cursor = SortedMemtable::new(&memtable);
         let mut versions = 0;
         let mut bytes = 0;
         while let Some(Entry { key, value, .. }) = cursor.entry() {
@@ -114,7 +111,39 @@ fn an_empty_one_has_nothing() {
     let memtable = Arc::new(Memtable::default());
     assert!(memtable.is_empty() && memtable.lsns().is_none());
     let all = (Bound::Unbounded, Bound::Unbounded);
-    assert!(MemtableCursor::new(memtable, all, Which::All, Direction::Backward).entry().is_none());
+    assert!(SortedMemtable::new(&memtable).entry().is_none());
+    assert!(MemtableCursor::new(memtable, all, Lsn::MAX, Direction::Backward).entry().is_none());
+}
+
+#[test]
+fn whoever_makes_a_table_of_it_has_all_keys_in_order() {
+    let long = "alike for longer than anybody looks, again and again and again, ".repeat(3);
+    let kinds: [&dyn Fn(u32) -> Vec<u8>; 5] = [
+        &|n| n.to_le_bytes().to_vec(),
+        &|n| n.to_string().into_bytes(),
+        &|n| format!("{}{long}{n}", n % 3).into_bytes(),
+        &|n| format!("{}{:0>30}", n % 7, n).into_bytes(),
+        // Beginnings of others, and such as end with what a number is filled up with.
+        &|n| vec![0; n as usize % 50],
+    ];
+    for (kind, of) in kinds.into_iter().enumerate() {
+        for count in [1, 15, 16, 17, 5000_u32] {
+            let memtable = Memtable::default();
+            let mut expected = BTreeSet::new();
+            for number in 0..count {
+                let key = of(number.wrapping_mul(2_654_435_761) >> 9);
+                let version = NewVersion { key: &key, lsn: 1 + u64::from(number), value: None };
+                memtable.insert(version, Horizons::default);
+                expected.insert(key);
+            }
+            let mut sorted = SortedMemtable::new(&memtable);
+            for key in &expected {
+                assert_eq!(sorted.entry().map(|entry| entry.key), Some(&key[..]), "kind {kind}");
+                sorted.advance();
+            }
+            assert!(sorted.entry().is_none());
+        }
+    }
 }
 
 #[test]
@@ -133,8 +162,7 @@ fn keys_that_come_while_it_is_read_are_in_their_places_for_the_next_reader() {
         }
         for direction in [Direction::Forward, Direction::Backward] {
             let all = (Bound::Unbounded, Bound::Unbounded);
-            let mut cursor =
-                MemtableCursor::new(Arc::clone(&memtable), all, Which::UpTo(lsn), direction);
+            let mut cursor = MemtableCursor::new(Arc::clone(&memtable), all, lsn, direction);
             let mut read = Vec::new();
             while let Some(entry) = cursor.entry() {
                 read.push(entry.key.to_vec());

@@ -65,11 +65,9 @@ pub(crate) fn fill(memtable: &Memtable, segments: &[SegmentKeys], executor: &Exe
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memtable::MemtableCursor;
-    use crate::table::{Direction, Entry, Which};
+    use crate::memtable::SortedMemtable;
+    use crate::table::Entry;
     use std::collections::BTreeMap;
-    use std::ops::Bound;
-    use std::sync::Arc;
 
     /// Numbers that a seed decides.
     fn numbers(mut seed: u64) -> impl FnMut(u64) -> u64 {
@@ -83,10 +81,8 @@ mod tests {
 
     type Versions = BTreeMap<Vec<u8>, (Lsn, Option<Vec<u8>>)>;
 
-    fn read(memtable: &Arc<Memtable>) -> Versions {
-        let all = (Bound::Unbounded, Bound::Unbounded);
-        let mut cursor =
-            MemtableCursor::new(Arc::clone(memtable), all, Which::All, Direction::Forward);
+    fn read(memtable: &Memtable) -> Versions {
+        let mut cursor = SortedMemtable::new(memtable);
         let mut versions = Versions::new();
         while let Some(Entry { key, lsn, value }) = cursor.entry() {
             let before = versions.insert(key.to_vec(), (lsn, value.map(<[u8]>::to_vec)));
@@ -124,7 +120,7 @@ mod tests {
             for threads in [1, 2, 3, 8] {
                 let executor = Executor::threads(threads).expect("threads");
                 for waves in [1, 2, 5] {
-                    let memtable = Arc::new(Memtable::default());
+                    let memtable = Memtable::default();
                     for wave in segments.chunks(segments.len().div_ceil(waves)) {
                         fill(&memtable, wave, &executor);
                     }

@@ -20,6 +20,8 @@ const HEADER_LEN_BYTES: usize = 4 + 4;
 const ENTRY_LEN_BYTES: usize = 8 + 4;
 /// Bytes of a key that its beginning is made of.
 const BEGINNING_LEN_BYTES: usize = 8;
+/// Beginnings that are looked at one by one.
+const COUNTED_MAX: usize = 64;
 
 /// See the module's documentation. Dereferences to the bytes of the block.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,7 +80,7 @@ impl KeptBlock {
             return Some(Found::Nothing);
         }
         let wanted = prefix(tail);
-        let first = entries.partition_point(|entry| beginning(entry) < wanted);
+        let first = first_not_before(entries, wanted);
         let block = Block::of_entries(bytes, lsn_base);
         let mut is_same = false;
         for index in first.. {
@@ -125,6 +127,21 @@ struct Parts<'k> {
     common: &'k [u8],
     entries: &'k [[u8; ENTRY_LEN_BYTES]],
     block: &'k [u8],
+}
+
+/// The first entry, of those in order, that does not begin before `wanted`.
+fn first_not_before(entries: &[[u8; ENTRY_LEN_BYTES]], wanted: u64) -> usize {
+    let (mut from, mut to) = (0, entries.len());
+    while to - from > COUNTED_MAX {
+        let middle = from.midpoint(to);
+        if beginning(&entries[middle]) < wanted {
+            from = middle + 1;
+        } else {
+            to = middle;
+        }
+    }
+    // Halving on would wait for memory at each step; these are fetched at once.
+    from + entries[from..to].iter().filter(|entry| beginning(entry) < wanted).count()
 }
 
 fn beginning(entry: &[u8; ENTRY_LEN_BYTES]) -> u64 {

@@ -87,8 +87,8 @@ impl<F: SealedFile> Layers<F> {
         }
     }
 
-    /// The versions in a range: deleted keys too. The bounds are in order, and not of one key that
-    /// both leave out; what is `UpTo` is held until the cursor is dropped.
+    /// The newest versions up to a record in a range: deleted keys too. The bounds are in order, and not of one key that
+    /// both leave out; `upto` is held until the cursor is dropped.
     ///
     /// # Errors
     /// Damage; `Storage`.
@@ -96,16 +96,17 @@ impl<F: SealedFile> Layers<F> {
         &self,
         files: TableFiles<'s, S>,
         bounds: (Bound<&[u8]>, Bound<&[u8]>),
-        which: Which,
+        upto: Lsn,
         direction: Direction,
     ) -> Result<TreeCursor<'s>, OpenError> {
         let memtables = std::iter::once(&self.active).chain(&self.frozen);
         let memtables = memtables.filter(|memtable| !memtable.is_empty());
         let mut sources: Vec<Box<dyn Cursor + Send + 's>> = Vec::new();
         for memtable in memtables {
-            let cursor = MemtableCursor::new(Arc::clone(memtable), bounds, which, direction);
+            let cursor = MemtableCursor::new(Arc::clone(memtable), bounds, upto, direction);
             sources.push(Box::new(cursor));
         }
+        let which = Which::UpTo(upto);
         for cursor in self.levels.cursors(files, bounds, which, direction)? {
             sources.push(Box::new(cursor));
         }

@@ -29,7 +29,7 @@ pub(crate) use retained::Retained;
 pub(crate) use work::Pressure;
 
 use crate::error::OpenError;
-use crate::memtable::MemtableCursor;
+use crate::memtable::{MemtableCursor, SortedMemtable};
 use crate::table::{Entry, TableCursor};
 use gannet_storage::SealedFile;
 
@@ -46,6 +46,17 @@ pub(crate) trait Cursor {
 }
 
 impl Cursor for MemtableCursor {
+    fn entry(&self) -> Option<Entry<'_>> {
+        self.entry()
+    }
+
+    fn advance(&mut self) -> Result<(), OpenError> {
+        self.advance();
+        Ok(())
+    }
+}
+
+impl Cursor for SortedMemtable<'_> {
     fn entry(&self) -> Option<Entry<'_>> {
         self.entry()
     }

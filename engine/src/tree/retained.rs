@@ -83,7 +83,12 @@ impl<C: Cursor> Retained<C> {
         let Some(Entry { key, lsn, .. }) = self.source.entry() else { return };
         match &mut self.newer {
             Some((newer, next)) if newer == key => *next = lsn,
-            newer => *newer = Some((key.to_vec(), lsn)),
+            Some((newer, next)) => {
+                newer.clear();
+                newer.extend_from_slice(key);
+                *next = lsn;
+            }
+            none => *none = Some((key.to_vec(), lsn)),
         }
     }
 }

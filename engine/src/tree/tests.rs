@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 type Sealed = <MemStorage as Storage>::Sealed;
 type Versions = BTreeMap<(Vec<u8>, Reverse<Lsn>), Option<Vec<u8>>>;
-type Sources = Vec<Box<dyn Cursor>>;
+type Sources<'b> = Vec<Box<dyn Cursor + 'b>>;
 
 const DATABASE: [u8; 16] = [3; 16];
 const SETTINGS: TableSettings =
@@ -63,8 +63,7 @@ impl Bed {
     fn flush(&mut self, number: u64) {
         let memtable = std::mem::take(&mut self.memtable);
         let first = memtable.lsns().unwrap().0;
-        let cursor = MemtableCursor::new(memtable, ALL, Which::All, Direction::Forward);
-        let table = self.write(number, first, cursor).unwrap();
+        let table = self.write(number, first, SortedMemtable::new(&memtable)).unwrap();
         self.tables.push(table);
     }
 
@@ -109,10 +108,14 @@ impl Bed {
         bounds: (Bound<&[u8]>, Bound<&[u8]>),
         which: Which,
         direction: Direction,
-    ) -> Sources {
-        let memtable = Arc::clone(&self.memtable);
-        let mut all: Sources =
-            vec![Box::new(MemtableCursor::new(memtable, bounds, which, direction))];
+    ) -> Sources<'_> {
+        let mut all: Sources<'_> = match which {
+            Which::All => vec![Box::new(SortedMemtable::new(&self.memtable))],
+            Which::UpTo(upto) => {
+                let memtable = Arc::clone(&self.memtable);
+                vec![Box::new(MemtableCursor::new(memtable, bounds, upto, direction))]
+            }
+        };
         for table in &self.tables {
             let cursor = TableCursor::new(self.open(table), bounds, which, direction);
             all.push(Box::new(cursor.unwrap()));
@@ -221,7 +224,7 @@ fn levels_have_what_their_tables_have() {
     let newest: Vec<_> = bed.tables.iter().rev().cloned().collect();
     let above = Levels { newest, sorted: Vec::new() };
     // The two older ones as one level, a table for each few keys.
-    let sources: Sources = bed.tables[..2]
+    let sources: Sources<'_> = bed.tables[..2]
         .iter()
         .map(|table| {
             TableCursor::new(bed.open(table), ALL, Which::All, Direction::Forward).unwrap()

@@ -15,7 +15,7 @@ use crate::checkpoint::read_back;
 use crate::damage::Lsn;
 use crate::database::Core;
 use crate::error::{CheckpointError, OpenError, with_causes};
-use crate::memtable::{Horizons, Memtable, MemtableCursor};
+use crate::memtable::{Horizons, Memtable, SortedMemtable};
 use crate::sealed::FileKind;
 use crate::sync::Ordering;
 use crate::table::{Direction, Which};
@@ -118,10 +118,7 @@ impl<S: Storage> Core<S> {
         let due: Vec<_> = layers.frozen.iter().filter(is_due).cloned().collect();
         let first_lsn = due.iter().filter_map(|memtable| Some(memtable.lsns()?.0)).min();
         let Some(first_lsn) = first_lsn else { return Ok(None) };
-        let source = |memtable: &Arc<Memtable>| {
-            MemtableCursor::new(Arc::clone(memtable), ALL, Which::All, Direction::Forward)
-        };
-        let sources = due.iter().map(source).collect();
+        let sources = due.iter().map(|memtable| SortedMemtable::new(memtable)).collect();
         let merged = Merged::new(sources, Which::All, Direction::Forward);
         let merged = merged.map_err(CheckpointError::of_tables)?;
         let ended = RefCell::new(None);
@@ -388,7 +385,7 @@ impl<S: Storage> Core<S> {
     ) -> Result<Vec<TableEntry>, CheckpointError> {
         let files = self.tree.files(&self.storage);
         let layers = self.tree.layers_full();
-        let written = layers.cursor(files, ALL, Which::UpTo(lsn), Direction::Forward);
+        let written = layers.cursor(files, ALL, lsn, Direction::Forward);
         let written = written.and_then(|source| {
             let keyspaces = Some(self.tree.keyspaces_full());
             let source = Retained::new(source, Horizons::new(vec![lsn]), true, keyspaces)?;
