@@ -71,7 +71,9 @@ pub(crate) enum Verb {
     /// Write the keys of a keyspace with their values as JSON lines, for `import --kv`
     Export(ExportArgs),
     /// Print what a database holds and what it found when it was opened
-    Stats(DatabaseArgs),
+    ///
+    /// Keys are counted one by one: in a database of more than 256 MiB of them with --count alone.
+    Stats(StatsArgs),
     /// Put all rows into their graphs and write the state down, so that opening is quick
     Checkpoint(DatabaseArgs),
     /// Make a checkpoint, verify it, and remove what it does not need: an older one, and the log
@@ -335,6 +337,15 @@ pub(crate) struct SearchArgs {
     /// Write the ids found at the last ef
     #[arg(long, value_name = "FILE.ivecs", value_parser = ivecs_path)]
     pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatsArgs {
+    #[command(flatten)]
+    pub(crate) database: DatabaseArgs,
+    /// Count the keys of every keyspace, however many they are
+    #[arg(long)]
+    pub(crate) count: bool,
 }
 
 #[derive(Debug, Args)]

@@ -81,7 +81,8 @@ pub struct Config {
     pub segment_bytes: u64,
     /// Buffered commits are synced when the oldest of them is this old, 1 ms to 1 h.
     pub sync_interval: Duration,
-    /// Buffered commits are synced when they are this many bytes, 4 KiB to 1 GiB.
+    /// Buffered commits are synced when they are half as many bytes, 4 KiB to 1 GiB. Who commits
+    /// waits for that where they are as many.
     pub sync_bytes: u64,
     /// Microseconds that a group waits for further batches before it is written, 0 to 100,000. Only
     /// where other batches are in flight: a lone writer never waits.

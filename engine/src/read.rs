@@ -20,7 +20,10 @@ use std::sync::Arc;
 pub struct Versioned {
     /// The value.
     pub value: Vec<u8>,
-    /// The record that wrote it.
+    /// The record that wrote it: another one for each commit that a database keeps. What a power
+    /// cut takes from buffered commits it takes with their numbers, and later ones get them again:
+    /// a version is to be kept over such a crash only once it is
+    /// [synced](crate::Database::synced_lsn).
     pub version: Lsn,
 }
 

@@ -206,7 +206,7 @@ impl Kind {
             Self::FjallSingle => Box::new(stores::fjall::Fjall::open(open, true)?),
             Self::Redb => Box::new(stores::redb::Redb::open(open)?),
             #[cfg(feature = "rocksdb")]
-            Self::Rocksdb => Box::new(stores::rocksdb::Rocks::open(open)?),
+            Self::Rocksdb => stores::rocksdb::Rocks::open(open)?,
             Self::Sqlite => Box::new(stores::sqlite::Sqlite::open(open)?),
             Self::Sled => Box::new(stores::sled::Sled::open(open)?),
         })

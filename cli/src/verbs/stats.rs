@@ -8,11 +8,14 @@ use gannet::{
 };
 use serde::Serialize;
 
-use crate::args::DatabaseArgs;
+use crate::args::StatsArgs;
 use crate::database::{self, Db, Expect};
 use crate::failure::{self, Failure};
 use crate::output::Output;
 use crate::units::mebibytes;
+
+/// Keys are counted unasked where all of them are no more: what is read in a second.
+const COUNTED_BYTES_MAX: u64 = 256 << 20;
 
 #[derive(Serialize)]
 struct Answer {
@@ -110,10 +113,11 @@ struct Memory {
     mapped: u64,
 }
 
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct Keyspace {
-    keys: u64,
-    bytes: u64,
+    /// `None` where they were not counted.
+    keys: Option<u64>,
+    bytes: Option<u64>,
 }
 
 /// Where the keys of all keyspaces are.
@@ -167,10 +171,16 @@ struct Recovery {
     root_damage: Option<String>,
 }
 
-pub(super) fn run(args: &DatabaseArgs, out: &mut Output) -> Result<(), Failure> {
-    let database = database::open(args, Expect::Existing, None)?;
+pub(super) fn run(args: &StatsArgs, out: &mut Output) -> Result<(), Failure> {
+    let database = database::open(&args.database, Expect::Existing, None)?;
     let stats = database.stats()?;
-    let keyspaces = stats.keyspaces.iter().map(|name| count(&database, name));
+    let tables = stats.keys.levels.iter().map(|level| level.bytes).sum::<u64>();
+    let is_counted = args.count || tables + stats.keys.memtable_bytes <= COUNTED_BYTES_MAX;
+    let keyspace = |name: &String| {
+        let found = if is_counted { count(&database, name)? } else { Keyspace::default() };
+        Ok((name.clone(), found))
+    };
+    let keyspaces = stats.keyspaces.iter().map(keyspace);
     let keyspaces = keyspaces.collect::<Result<_, ReadError>>()?;
     let answer = Answer::new(database.backend_info(), stats, keyspaces);
     database.close()?;
@@ -178,14 +188,14 @@ pub(super) fn run(args: &DatabaseArgs, out: &mut Output) -> Result<(), Failure> 
 }
 
 /// A keyspace, every key looked at.
-fn count(database: &Db, name: &str) -> Result<(String, Keyspace), ReadError> {
-    let mut found = Keyspace { keys: 0, bytes: 0 };
+fn count(database: &Db, name: &str) -> Result<Keyspace, ReadError> {
+    let (mut keys, mut bytes) = (0, 0);
     database.scan(name, Bound::Unbounded, Bound::Unbounded, |key, value| {
-        found.keys += 1;
-        found.bytes += (key.len() + value.len()) as u64;
+        keys += 1;
+        bytes += (key.len() + value.len()) as u64;
         ControlFlow::Continue(())
     })?;
-    Ok((name.to_owned(), found))
+    Ok(Keyspace { keys: Some(keys), bytes: Some(bytes) })
 }
 
 impl Answer {
@@ -312,7 +322,15 @@ fn text(answer: &Answer) -> String {
     }
     line("searching", format!("{:.1} MiB", mebibytes(answer.search_bytes)));
     for (name, Keyspace { keys, bytes }) in &answer.keyspaces {
-        line("keyspace", format!("{name}: {keys} keys, {:.1} MiB", mebibytes(*bytes)));
+        line(
+            "keyspace",
+            match (keys, bytes) {
+                (Some(keys), Some(bytes)) => {
+                    format!("{name}: {keys} keys, {:.1} MiB", mebibytes(*bytes))
+                }
+                _ => format!("{name}: its keys are not counted without --count"),
+            },
+        );
     }
     line("keys in memory", format!("{:.1} MiB", mebibytes(answer.keys.memtable_bytes)));
     for (number, Level { tables, bytes, versions, deletes }) in

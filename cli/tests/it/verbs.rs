@@ -388,6 +388,8 @@ fn stats_tell_what_is_there() {
         }
         assert!(collection["bytes"].as_u64().unwrap() >= 300 * 16 * 4);
         assert_eq!(stats["keyspaces"]["default"]["keys"], 1);
+        let counted = gannet(&["stats", "--db", &place.db, "--count", "--json"]).json();
+        assert_eq!(counted["keyspaces"], stats["keyspaces"]);
         for field in ["last_lsn", "checkpoint_lsn", "log_bytes", "file_bytes"] {
             assert!(stats[field].as_u64().unwrap() > 0, "{field}");
         }

@@ -370,7 +370,7 @@ impl<S: Storage> Core<S> {
             // A failure has poisoned the database, and every later commit says so.
             let _ = self.sync(queue);
         }
-        if queue.keeper.is_idle {
+        if queue.keeper.is_idle || queue.is_sync_near() && queue.syncs == 0 {
             self.work.notify_one();
         }
     }
@@ -569,9 +569,15 @@ impl<S: Storage> Queue<S> {
         (may && wanted > len_bytes).then_some(wanted)
     }
 
-    /// When buffered groups have to be synced.
+    /// When the keeper syncs buffered groups: before they are so many that whoever commits has to.
     pub(crate) fn sync_due(&self) -> Option<Duration> {
-        self.unsynced_since.map(|since| since + self.limits.sync_interval)
+        let since = self.unsynced_since?;
+        Some(if self.is_sync_near() { since } else { since + self.limits.sync_interval })
+    }
+
+    /// Whether half of what may be not synced is.
+    fn is_sync_near(&self) -> bool {
+        self.unsynced_bytes >= self.limits.sync_bytes / 2
     }
 
     /// Time of the last acknowledgement.

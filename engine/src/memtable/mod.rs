@@ -3,8 +3,8 @@
 //! Keeps the versions of a key that somebody may still ask for. One thread writes at a time, many
 //! read beside it: keys are spread over shards by their hash, each with its lock. Within a shard a
 //! key is found by its hash (`shard`); its order (`order`) is made for whoever reads in order, who
-//! merges those of the shards (`cursor`); who makes a table of it has one of all (`sorted`). Which versions may be seen, and what is older, is left to
-//! `tree`.
+//! merges those of the shards (`cursor`); who makes a table of it has one of all (`sorted`). Which
+//! versions may be seen, and what is older, is left to `tree`.
 
 mod cursor;
 mod horizons;

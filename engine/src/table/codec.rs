@@ -15,6 +15,10 @@ pub(super) const ZSTD: u8 = 2;
 
 /// A compressed block is kept if it is shorter by an eighth.
 const GAIN_MIN: usize = 8;
+/// Where so many blocks did not get shorter,
+const VAIN_MAX: u32 = 8;
+/// one in so many is tried: what compressing in vain takes was a tenth of what merging does.
+const VAIN_STEP: u32 = 8;
 /// LZ4 makes nothing shorter than by that.
 const LZ4_GAIN_MAX: usize = 255;
 /// Nor Zstandard: 128 KiB that are alike take four bytes.
@@ -29,6 +33,8 @@ const ZSTD_LEVEL: i32 = 3;
 pub(super) struct Packer {
     compression: Compression,
     packed: Vec<u8>,
+    /// How many blocks, one after the other, did not get shorter.
+    vain: u32,
     #[cfg(feature = "zstd")]
     zstd: Option<zstd::bulk::Compressor<'static>>,
 }
@@ -48,13 +54,14 @@ impl Packer {
         Self {
             compression,
             packed: Vec::new(),
+            vain: 0,
             #[cfg(feature = "zstd")]
             zstd: None,
         }
     }
 
     /// A block as it is written: the codec, and the payload, which is `raw` where compressing does
-    /// not make it shorter.
+    /// not make it shorter, or did not for the blocks before: then some are not tried.
     pub(super) fn pack<'p>(&'p mut self, raw: &'p [u8]) -> (u8, &'p [u8]) {
         let codec = match self.compression {
             Compression::None => return (STORED, raw),
@@ -62,6 +69,10 @@ impl Packer {
             #[cfg(feature = "zstd")]
             Compression::Zstd => ZSTD,
         };
+        if self.vain >= VAIN_MAX && !self.vain.is_multiple_of(VAIN_STEP) {
+            self.vain = self.vain.wrapping_add(1);
+            return (STORED, raw);
+        }
         self.packed.clear();
         self.packed.put_u32(u32::try_from(raw.len()).expect("a block is below 4 GiB"));
         let is_packed = match self.compression {
@@ -76,6 +87,7 @@ impl Packer {
             Compression::Zstd => self.zstd(raw).is_ok(),
         };
         let is_shorter = is_packed && self.packed.len() + raw.len() / GAIN_MIN <= raw.len();
+        self.vain = if is_shorter { 0 } else { self.vain.wrapping_add(1) };
         if is_shorter { (codec, &self.packed) } else { (STORED, raw) }
     }
 
@@ -153,6 +165,19 @@ mod tests {
             assert_eq!(packer.pack(&noise), (STORED, &noise[..]));
             assert_eq!(unpack(9, &payload), Err(UnpackFault::Newer(9)));
         }
+    }
+
+    #[test]
+    fn what_gets_no_shorter_is_tried_now_and_then() {
+        let noise: Vec<u8> = (0..64_u32).map(|n| ((n * n * 37) >> 3).to_le_bytes()[0]).collect();
+        let mut packer = Packer::new(Compression::Lz4);
+        for _ in 0..100 {
+            assert_eq!(packer.pack(&noise), (STORED, &noise[..]));
+        }
+        // What comes next is noticed soon, and then all of it is compressed.
+        let first = (0..100).position(|_| packer.pack(&[7; 4000]).0 == LZ4);
+        assert!(first.is_some_and(|vain| vain < 8), "{first:?}");
+        assert!((0..100).all(|_| packer.pack(&[7; 4000]).0 == LZ4));
     }
 
     #[cfg(not(feature = "zstd"))]

@@ -87,8 +87,8 @@ impl<F: SealedFile> Layers<F> {
         }
     }
 
-    /// The newest versions up to a record in a range: deleted keys too. The bounds are in order, and not of one key that
-    /// both leave out; `upto` is held until the cursor is dropped.
+    /// The newest versions up to a record in a range: deleted keys too. The bounds are in order,
+    /// and not of one key that both leave out; `upto` is held until the cursor is dropped.
     ///
     /// # Errors
     /// Damage; `Storage`.

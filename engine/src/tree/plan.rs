@@ -2,8 +2,8 @@
 //!
 //! Keeps the shape of a tree: few tables in level 0, since each of them is asked for a key, and
 //! each level below so many times as long as the one above (O'Neil et al., "The log-structured
-//! merge-tree", 1996; the levels are those of `LevelDB`). Which versions are kept is left to
-//! `retained`, writing them to `write`.
+//! merge-tree", 1996; the levels are those of `LevelDB`). What deletes much goes down at once.
+//! Which versions are kept is left to `retained`, writing them to `write`.
 
 use super::handle::Table;
 use super::levels::{Levels, tables_in};
@@ -97,7 +97,22 @@ impl<F: SealedFile> Levels<F> {
             }
             limit = limit.saturating_mul(GROWTH);
         }
-        None
+        self.of_deletes()
+    }
+
+    /// The job of a table that says of most of its keys that they are deleted: what they delete
+    /// takes room below, and this one so little that its level is never too long. In the last level
+    /// there are deletions only while somebody reads what was before.
+    fn of_deletes(&self) -> Option<Job<F>> {
+        let above = self.sorted.split_last().map_or(&[][..], |(_, above)| above);
+        let is_of_deletes = |table: &&Arc<Table<F>>| {
+            let entry = table.entry();
+            entry.deletes > entry.entries / 2
+        };
+        above.iter().enumerate().find_map(|(index, level)| {
+            let table = level.iter().find(is_of_deletes)?;
+            Some(self.job_of(vec![Arc::clone(table)], index + 2))
+        })
     }
 
     /// The job of merging tables into a level.
@@ -226,6 +241,24 @@ mod tests {
         assert_eq!(numbers(&job.upper), [1], "again from the first");
         levels.sorted[0].pop();
         assert!(next(&levels, &[]).is_none());
+    }
+
+    #[test]
+    fn what_was_deleted_is_not_kept_for_want_of_tables_above() {
+        let deletes = |number, many| vec![table_with(number, "b", "c", many), table(9, "x", "z")];
+        let levels = |many| {
+            let sorted = vec![deletes(1, many), vec![table(2, "a", "f")], vec![table(3, "a", "f")]];
+            Levels { newest: Vec::new(), sorted }
+        };
+        assert!(next(&levels(5), &[]).is_none());
+        let job = next(&levels(6), &[]).unwrap();
+        assert_eq!((numbers(job.inputs()), job.target, job.is_last), (vec![1, 2], 2, false));
+        let after = levels(6).after(&job, vec![table_with(4, "a", "f", 6)]);
+        let job = next(&after, &[]).unwrap();
+        assert_eq!((numbers(job.inputs()), job.target, job.is_last), (vec![4, 3], 3, true));
+        // Somebody may read what was before: there is nowhere else to go.
+        let after = after.after(&job, vec![table_with(5, "a", "f", 6)]);
+        assert!(next(&after, &[]).is_none());
     }
 
     #[test]

@@ -388,3 +388,31 @@ fn compacting_leaves_little_but_what_is_live() {
     let all: u64 = disk.open().unwrap().list().unwrap().iter().map(|meta| meta.len_bytes).sum();
     assert!(all - bytes < 8 << 20, "{all}");
 }
+
+#[test]
+fn what_is_deleted_gives_back_its_space_by_itself() {
+    let mut config = config(1);
+    config.memtable_bytes = 64 << 10;
+    config.durability = Durability::Buffered;
+    let db = Database::open(SimDisk::new().open().unwrap(), config).unwrap();
+    let mut rng = SimRng::new(4);
+    let mut write = |is_there: bool| {
+        for first in (0..6000_u32).step_by(50) {
+            let mut batch = WriteBatch::new();
+            for key in first..first + 50 {
+                let value: Vec<u8> = (0..25).flat_map(|_| rng.next_u64().to_le_bytes()).collect();
+                if is_there {
+                    batch.put("kv", &key.to_le_bytes(), &value);
+                } else {
+                    batch.delete("kv", &key.to_le_bytes());
+                }
+            }
+            db.commit(batch).unwrap();
+            db.tend().unwrap();
+        }
+        db.stats().unwrap().keys.levels.iter().map(|level| level.bytes).sum::<u64>()
+    };
+    let (full, deleted) = (write(true), write(false));
+    assert!(full > 1 << 20, "{full}");
+    assert!(deleted < full / 4, "{deleted} bytes of tables for nothing, of {full}");
+}

@@ -1,11 +1,12 @@
-//! RocksDB: opened for optimistic transactions, which plain writes do not go through.
+//! RocksDB: opened for optimistic transactions, which plain writes do not go through. Where it is to
+//! be read in little memory it is opened without: they take 42 MB for locks.
 
 use crate::data::{Key, Record, Value};
 use crate::store::{Change, Mode, Open, Result, Session, Store};
 use rocksdb::{
-    BlockBasedOptions, Cache, DBCompressionType, ErrorKind, IteratorMode, OptimisticTransactionDB,
-    OptimisticTransactionOptions, Options, WaitForCompactOptions, WriteBatchWithTransaction,
-    WriteOptions,
+    BlockBasedOptions, Cache, DB, DBCompressionType, ErrorKind, IteratorMode,
+    OptimisticTransactionDB, OptimisticTransactionOptions, Options, WaitForCompactOptions,
+    WriteBatchWithTransaction, WriteOptions,
 };
 
 pub(crate) struct Rocks {
@@ -14,7 +15,7 @@ pub(crate) struct Rocks {
 }
 
 impl Rocks {
-    pub(crate) fn open(open: &Open) -> Result<Self> {
+    pub(crate) fn open(open: &Open) -> Result<Box<dyn Store>> {
         let mut table = BlockBasedOptions::default();
         table.set_block_cache(&Cache::new_lru_cache(usize::try_from(open.cache_bytes)?));
         table.set_bloom_filter(10.0, false);
@@ -27,8 +28,11 @@ impl Rocks {
         if open.is_log_kept {
             options.set_write_buffer_size(2 << 30);
         }
+        if open.is_larger_than_memory {
+            return Ok(Box::new(RocksReader { database: DB::open(&options, &open.dir)? }));
+        }
         let database = OptimisticTransactionDB::open(&options, &open.dir)?;
-        Ok(Self { database, mode: open.mode })
+        Ok(Box::new(Self { database, mode: open.mode }))
     }
 
     fn options(&self) -> WriteOptions {
@@ -126,3 +130,71 @@ impl Session for RocksSession<'_> {
         }
     }
 }
+
+/// What is read alone.
+struct RocksReader {
+    database: DB,
+}
+
+impl Store for RocksReader {
+    fn settings(&self) -> String {
+        "read alone".to_owned()
+    }
+
+    fn session(&self) -> Result<Box<dyn Session + '_>> {
+        Ok(Box::new(ReadSession { database: &self.database }))
+    }
+
+    fn sync(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn compact(self: Box<Self>) -> Result<()> {
+        Ok(())
+    }
+}
+
+struct ReadSession<'d> {
+    database: &'d DB,
+}
+
+impl Session for ReadSession<'_> {
+    fn get(&mut self, key: &Key, see: &mut dyn FnMut(&[u8])) -> Result<bool> {
+        Ok(self.database.get_pinned(key)?.inspect(|value| see(value)).is_some())
+    }
+
+    fn get_many(&mut self, keys: &[Key], see: &mut dyn FnMut(usize, &[u8])) -> Result<()> {
+        for (index, value) in self.database.multi_get(keys).into_iter().enumerate() {
+            if let Some(value) = value? {
+                see(index, &value);
+            }
+        }
+        Ok(())
+    }
+
+    fn scan(&mut self, see: &mut dyn FnMut(&[u8], &[u8])) -> Result<()> {
+        for record in self.database.iterator(IteratorMode::Start) {
+            let (key, value) = record?;
+            see(&key, &value);
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, _: &Key, _: &Value) -> Result<()> {
+        Err(READ_ALONE.into())
+    }
+
+    fn delete(&mut self, _: &Key) -> Result<()> {
+        Err(READ_ALONE.into())
+    }
+
+    fn put_all(&mut self, _: &[Record]) -> Result<()> {
+        Err(READ_ALONE.into())
+    }
+
+    fn cas(&mut self, _: &Key, _: Change<'_>) -> Result<bool> {
+        Err(READ_ALONE.into())
+    }
+}
+
+const READ_ALONE: &str = "it was opened to be read alone";
