@@ -4,6 +4,7 @@ use crate::backend::Backend;
 use crate::config::ConfigError;
 use crate::damage::{Corruption, Lsn, Newer};
 use crate::id::Id;
+use crate::value::ValueError;
 use gannet_hnsw::{Params, ParamsError};
 use gannet_storage::{Error as StorageError, ErrorKind};
 use thiserror::Error;
@@ -297,6 +298,16 @@ pub enum ReadError {
     /// A table is of another kind than this program reads.
     #[error("a table could not be read")]
     Table(#[source] Box<OpenError>),
+    /// A typed value was asked for, of a key that was put as bytes.
+    #[error("key {} of keyspace `{keyspace}` has no typed value", key.escape_ascii())]
+    Untyped {
+        /// The keyspace.
+        keyspace: String,
+        /// The key.
+        key: Vec<u8>,
+        /// What is wrong with its bytes.
+        source: ValueError,
+    },
 }
 
 impl From<OpenError> for ReadError {

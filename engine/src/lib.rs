@@ -98,6 +98,8 @@ mod sync;
 mod table;
 mod transaction;
 mod tree;
+mod typed;
+mod value;
 mod verify;
 mod workers;
 
@@ -146,6 +148,7 @@ pub use stats::{
 };
 pub use table::Compression;
 pub use transaction::{TransactOptions, Transaction};
+pub use value::{Value, ValueError};
 pub use verify::{Fault, VerifyReport, verify_storage};
 
 /// The keyspace that the command line uses where none is named.

@@ -8,6 +8,8 @@ pub const NAME_LEN_BYTES_MAX: usize = 255;
 pub const KEY_LEN_BYTES_MAX: usize = 65_535;
 /// Longest value, in bytes.
 pub const VALUE_LEN_BYTES_MAX: usize = 16 << 20;
+/// How deep lists and maps of a typed value may be in each other.
+pub const VALUE_DEPTH_MAX: usize = 32;
 /// Longest id made of bytes.
 pub const ID_LEN_BYTES_MAX: usize = 1_024;
 /// Most dimensions of a vector.

@@ -77,3 +77,8 @@ fn tables_of_nobody_are_read_or_refused_and_never_written_from() {
 fn logs_of_nobody_are_a_database_or_refused() {
     check(Target::Log, changed(Target::Log, 8));
 }
+
+#[test]
+fn bytes_of_nobody_are_typed_values_or_refused() {
+    check(Target::Value, changed(Target::Value, 400));
+}

@@ -42,5 +42,6 @@ mod scrub;
 mod searching;
 mod touch;
 mod transactions;
+mod typed;
 mod unreadable;
 mod workloads;

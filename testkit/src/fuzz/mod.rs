@@ -1,4 +1,5 @@
-//! Hostile bytes with checksums that match: what a fuzzer gives to graphs, codes, files and logs.
+//! Hostile bytes with checksums that match: what a fuzzer gives to graphs, codes, files, logs and
+//! typed values.
 //!
 //! Each [`Target`] takes any input and panics where a promise is broken. An input says how to
 //! change something valid; the checksums are made to match again, or nothing behind them would ever
@@ -22,6 +23,7 @@ mod input;
 mod judge;
 mod log;
 mod store;
+mod value;
 
 use std::fmt;
 use std::str::FromStr;
@@ -40,11 +42,14 @@ pub enum Target {
     Table,
     /// The segments of a log, in the same way.
     Log,
+    /// The bytes of a typed value.
+    Value,
 }
 
 impl Target {
     /// Every target.
-    pub const ALL: [Self; 5] = [Self::Graph, Self::Codes, Self::Files, Self::Table, Self::Log];
+    pub const ALL: [Self; 6] =
+        [Self::Graph, Self::Codes, Self::Files, Self::Table, Self::Log, Self::Value];
 
     /// Tries one input.
     ///
@@ -57,6 +62,7 @@ impl Target {
             Self::Files => store::run(input),
             Self::Table => store::run_tables(input),
             Self::Log => log::run(input),
+            Self::Value => value::run(input),
         }
     }
 
@@ -69,6 +75,7 @@ impl Target {
             Self::Files => store::seeds(),
             Self::Table => store::seeds_of_tables(),
             Self::Log => log::seeds(),
+            Self::Value => value::seeds(),
         }
     }
 }
@@ -81,6 +88,7 @@ impl fmt::Display for Target {
             Self::Files => "files",
             Self::Table => "table",
             Self::Log => "log",
+            Self::Value => "value",
         })
     }
 }
@@ -91,7 +99,7 @@ impl FromStr for Target {
     fn from_str(name: &str) -> Result<Self, String> {
         let found = Self::ALL.into_iter().find(|target| target.to_string() == name);
         found.ok_or_else(|| {
-            format!("no target {name:?}: there are graph, codes, files, table and log")
+            format!("no target {name:?}: there are graph, codes, files, table, log and value")
         })
     }
 }
